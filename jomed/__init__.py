@@ -1,0 +1,1 @@
+"""JOMED companion: retriever, reader and their joint optimisation for medical diagnosis."""
