@@ -1,0 +1,47 @@
+# One door for everything: `make` lists the targets. Nothing but `setup` touches the network.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+RUN := $(VENV)/bin/python -m jomed matrix
+STAMP := $(VENV)/.installed
+
+# Two single-threaded jobs beat one job with two threads (see README).
+export HF_HUB_OFFLINE ?= 1
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test lint evidence retina-small clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
+
+setup: $(STAMP) ## make .venv with the locked versions (once, needs the network)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(VENV)/bin/uv pip install --python $(VENV)/bin/python \
+		-c constraints.txt -e '.[dev]'
+	touch $@
+
+reproduce: $(STAMP) ## every notebook, table and figure of the phantom profile
+	$(RUN) --profile phantom
+
+test: $(STAMP) ## the walkthrough, then all tests
+	$(RUN) --profile phantom --matrix walkthrough
+	$(VENV)/bin/python -m pytest
+
+lint: $(STAMP) ## format, style and types, without changing a file
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+evidence: $(STAMP) ## the phantom profile at three seeds, for the claims in the README
+	$(RUN) --profile phantom_evidence
+
+retina-small: $(STAMP) ## tiny models on the real RetinaMNIST (set JOMED_DATA)
+	$(RUN) --profile retina_small
+
+clean: ## remove caches; runs/ and .venv stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .snakemake build jomed.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,98 @@
+"""What a run can choose from: benchmarks, readers (backbones) and encoders, as strict models."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from jomed.settings import Positive, Settings, Size
+
+
+class TinyBackboneConfig(Settings):
+    """Shape and pre-training of a reader that is small enough for a CPU (sizes in pixels)."""
+
+    hidden: Size
+    layers: Size
+    heads: Size
+    vision_hidden: Size
+    vision_layers: Size
+    image_size: Size
+    patch: Size
+    vocabulary: Size
+    steps: Size
+    batch_size: Size
+    learning_rate: Positive
+
+
+class TinyEncoderConfig(Settings):
+    """Shape and pre-training of an image-text encoder that is small enough for a CPU."""
+
+    dim: Size
+    image_size: Size
+    patch: Size
+    width: Size
+    layers: Size
+    heads: Size
+    text_width: Size
+    text_layers: Size
+    context: Size
+    steps: Size
+    batch_size: Size
+    learning_rate: Positive
+
+
+class BenchmarkConfig(Settings):
+    """One benchmark; ``answers`` are the label strings in index order, as the reader says them."""
+
+    name: str
+    title: str
+    loader: Literal["medmnist", "vindr_pcxr", "vqa_rad"]
+    task: Literal["single_label", "multi_label", "vqa"]
+    path: str
+    md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
+    url: str
+    licence: str
+    access: Literal["open", "credentialed", "dua"]
+    question: str | None
+    answers: tuple[str, ...]
+    label_names: tuple[str, ...]
+    paper_column: str
+
+    @model_validator(mode="after")
+    def _labels_fit_task(self) -> Self:
+        if len(self.answers) != len(self.label_names):
+            raise ValueError("answers and label_names must have the same length")
+        if len(set(self.answers)) != len(self.answers):
+            raise ValueError("answers must differ from one another")
+        if self.task != "vqa" and (self.question is None or len(self.answers) < 2):
+            raise ValueError(f"task {self.task!r} needs a question and at least two answers")
+        return self
+
+
+class _ModelSource(Settings):
+    name: str
+    title: str
+    model_id: str | None
+    revision: str | None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.model_id is None) == (getattr(self, "tiny", None) is None):
+            raise ValueError("give either model_id (a published model) or tiny (one trained here)")
+        return self
+
+
+class BackboneConfig(_ModelSource):
+    """A reader; ``token_budget`` is the number of tokens in one scoring batch."""
+
+    family: Literal["qwen2_vl", "pixtral"]
+    dtype: Literal["float32", "bfloat16"]
+    token_budget: Size
+    tiny: TinyBackboneConfig | None
+
+
+class EncoderConfig(_ModelSource):
+    """An image-text encoder; ``model_id`` is an open_clip name, ``hf-hub:...`` or a folder."""
+
+    kind: Literal["open_clip"]
+    batch_size: Size
+    tiny: TinyEncoderConfig | None

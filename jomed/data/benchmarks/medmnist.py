@@ -1,0 +1,98 @@
+"""MedMNIST: one npz file with images and labels of three splits."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from jomed.catalogue import BenchmarkConfig
+from jomed.data.benchmarks.common import limit
+from jomed.data.images import image_sha, to_rgb
+from jomed.data.sources import DataError, file_md5
+from jomed.records import SPLITS, Sample, Skipped
+from jomed.settings import DataConfig
+
+
+def load(
+    root: Path, benchmark: BenchmarkConfig, settings: DataConfig
+) -> tuple[list[Sample], list[Skipped]]:
+    """Read any size of a single-label set; label i is said as `benchmark.answers[i]`.
+
+    The file does not name patients, so each image is its own group. Where the benchmark gives an
+    MD5 sum the file must have it. Raises DataError for a file that is missing, broken, another one
+    than expected or not in this format.
+    """
+    path = root / benchmark.path
+    _check_file(path, benchmark)
+    samples: list[Sample] = []
+    skipped: list[Skipped] = []
+    for split in SPLITS:
+        images, labels = _read_split(path, split, benchmark)
+        chosen: list[Sample] = []
+        for place, label in enumerate(labels.tolist()):
+            sample_id = f"{benchmark.name}:{split}/{place}"
+            if not 0 <= label < len(benchmark.answers):
+                detail = f"{label} is not in 0..{len(benchmark.answers) - 1}"
+                skipped.append(Skipped(benchmark.name, sample_id, "unknown label", detail))
+                continue
+            chosen.append(
+                Sample(
+                    sample_id=sample_id,
+                    benchmark=benchmark.name,
+                    split=split,
+                    image=f"{benchmark.path}::{split}_images/{place}",
+                    question=benchmark.question or "",
+                    answer=benchmark.answers[label],
+                    answer_type="label",
+                    question_type="",
+                    group=sample_id,
+                    image_sha=image_sha(to_rgb(Image.fromarray(images[place]))),
+                )
+            )
+        samples.extend(limit(chosen, settings.sample_limits))
+    return samples, skipped
+
+
+def _source(benchmark: BenchmarkConfig) -> str:
+    md5 = f" (MD5 {benchmark.md5})" if benchmark.md5 else ""
+    return f"{Path(benchmark.path).name} from {benchmark.url}{md5}"
+
+
+def _check_file(path: Path, benchmark: BenchmarkConfig) -> None:
+    if not path.is_file():
+        raise DataError(f"{path} is missing; download {_source(benchmark)} to that place.")
+    if benchmark.md5 and (md5 := file_md5(path)) != benchmark.md5:
+        raise DataError(
+            f"{path} has MD5 {md5}, not that of the official file: a broken download or another "
+            f"file. Download {_source(benchmark)}, or, if this file is the one you mean, set "
+            "benchmark.md5 to its sum or to null."
+        )
+
+
+def _read_split(
+    path: Path, split: str, benchmark: BenchmarkConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, S, S) or (N, S, S, 3) uint8 and labels (N,) int of one split."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    except KeyError as error:
+        raise DataError(f"{path} is not a MedMNIST file: {error}.") from error
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): a truncated download? Delete it and download "
+            f"{_source(benchmark)} again."
+        ) from error
+    depth = images.shape[3:]
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or depth not in ((), (3,)):
+        raise DataError(
+            f"{path}: {split}_images is {images.dtype} {images.shape}, not uint8 images."
+        )
+    if labels.size != len(images):
+        raise DataError(
+            f"{path}: {len(images)} {split} images but labels of shape {labels.shape}; "
+            "each image needs exactly one label."
+        )
+    return images, labels.reshape(-1).astype(int)

@@ -1,0 +1,79 @@
+"""VinDr-PCXR: DICOM radiographs of children, several findings each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from jomed.catalogue import BenchmarkConfig
+from jomed.data.benchmarks.common import hold_out, limit, with_hashes
+from jomed.data.sources import DataError, read_table
+from jomed.records import Sample, Skipped
+from jomed.settings import DataConfig
+
+FOLDERS = ("train", "test")
+TABLE = "image_labels_{}.csv"
+_VALUES = {"0": False, "0.0": False, "1": True, "1.0": True}
+
+
+def load(
+    root: Path, benchmark: BenchmarkConfig, settings: DataConfig
+) -> tuple[list[Sample], list[Skipped]]:
+    """Read both label tables; the answer lists the label indices in order, e.g. "3, 7".
+
+    An index is the place of the column in `benchmark.label_names`. The set has no validation split:
+    `settings.val_share` of the training images become one. It does not name patients, so each image
+    is its own group. Raises DataError for a missing table or label column.
+    """
+    rows: list[tuple[str, str, str]] = []
+    skipped: list[Skipped] = []
+    for folder in FOLDERS:
+        for item in _rows(root / benchmark.path, folder, benchmark):
+            if isinstance(item, Skipped):
+                skipped.append(item)
+            else:
+                rows.append((folder, *item))
+    train = [image_id for folder, image_id, _ in rows if folder == "train"]
+    held_out = hold_out(train, settings.val_share, benchmark.name)
+    samples = [
+        Sample(
+            sample_id=f"{benchmark.name}:{folder}/{image_id}",
+            benchmark=benchmark.name,
+            split="val" if folder == "train" and image_id in held_out else folder,
+            image=f"{benchmark.path}/{folder}/{image_id}.dicom",
+            question=benchmark.question or "",
+            answer=answer,
+            answer_type="labels",
+            question_type="",
+            group=image_id,
+            image_sha="",
+        )
+        for folder, image_id, answer in rows
+    ]
+    kept, unreadable = with_hashes(limit(samples, settings.sample_limits), root)
+    return kept, skipped + unreadable
+
+
+def _rows(
+    home: Path, folder: str, benchmark: BenchmarkConfig
+) -> Iterator[tuple[str, str] | Skipped]:
+    """(image id, answer) of every usable row of one table."""
+    path = home / TABLE.format(folder)
+    if not path.is_file():
+        raise DataError(f"{path} is missing; get {benchmark.title} from {benchmark.url}.")
+    columns = [name.lower() for name in benchmark.label_names]
+    table = read_table(path, ["image_id", *columns])
+    seen: set[str] = set()
+    for image_id, *cells in table.itertuples(index=False, name=None):
+        values = [_VALUES.get(cell.strip()) for cell in cells]
+        if image_id in seen:
+            yield Skipped(benchmark.name, image_id, "repeated row", path.name)
+        elif None in values:
+            yield Skipped(
+                benchmark.name, image_id, "unreadable label", f"not 0 or 1 in {path.name}"
+            )
+        elif True not in values:
+            yield Skipped(benchmark.name, image_id, "no label", path.name)
+        elif not (home / folder / f"{image_id}.dicom").is_file():
+            yield Skipped(benchmark.name, image_id, "missing image", f"{folder}/{image_id}.dicom")
+        else:
+            yield image_id, ", ".join(str(i) for i, value in enumerate(values) if value)
+        seen.add(image_id)

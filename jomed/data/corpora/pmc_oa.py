@@ -1,0 +1,99 @@
+"""PMC-OA: subfigures and captions of PubMed Central articles, one line of JSON each."""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jomed.data.sources import DataError, clean_text, locate, text_problem
+from jomed.records import Record, Skipped
+from jomed.settings import DataConfig
+
+SOURCE = "pmc_oa"
+URL = "https://huggingface.co/datasets/axiong/pmc_oa"
+CAPTION_FILES = ("pmc_oa.jsonl", "pmc_oa.jsonl?download=true")
+ARCHIVES = ("images.zip", "images.zip?download=true")
+IMAGE_FOLDER = "caption_T060_filtered_top4_sep_v0_subfigures"
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def load(root: Path, settings: DataConfig) -> tuple[list[Record], list[Skipped]]:
+    """Read the caption file line by line, in its order.
+
+    Images are taken from a folder or, without unpacking it, from the archive. `image_sha` stays
+    empty. The record id is the image name; a second row with that name gets "#2". The group is the
+    article, whose licence is not part of the set. Raises DataError without captions or images.
+    """
+    captions = locate(root, CAPTION_FILES, "PMC-OA", URL)
+    images = _images(captions.parent, root)
+    records: list[Record] = []
+    skipped: list[Skipped] = []
+    seen: dict[str, int] = {}
+    for place, row in _lines(captions):
+        name = row.get("image") if isinstance(row, dict) else None
+        caption = row.get("caption") if isinstance(row, dict) else None
+        if not isinstance(name, str) or not isinstance(caption, str):
+            detail = "not a JSON object with image and caption"
+            skipped.append(Skipped(SOURCE, f"line {place}", "unreadable row", detail))
+            continue
+        text = clean_text(caption)
+        problem = text_problem(text, settings.min_text_chars)
+        folder = images.get(name)
+        if problem or folder is None:
+            detail = f"line {place}" + (f", {len(text)} characters" if problem else "")
+            skipped.append(Skipped(SOURCE, name, problem or "missing image", detail))
+            continue
+        stem = name.rpartition(".")[0] or name
+        seen[stem] = count = seen.get(stem, 0) + 1
+        key = f"{SOURCE}:{stem}" if count == 1 else f"{SOURCE}:{stem}#{count}"
+        article = name.partition("_")[0]
+        records.append(Record(key, SOURCE, folder + name, text, article, "per article", "open", ""))
+    return records, skipped
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """(line number from 1, parsed row) of every line that is not blank; None where it is broken."""
+    with path.open("rb") as lines:  # bytes: a line ends at \n only, and is decoded once
+        for place, line in enumerate(lines, start=1):
+            if line.isspace():
+                continue
+            try:
+                yield place, json.loads(line)
+            except ValueError:
+                yield place, None
+
+
+def _images(home: Path, root: Path) -> dict[str, str]:
+    """File name -> what its address has before it, over every place where people put images."""
+    found: dict[str, str] = {}
+    folders = [home / IMAGE_FOLDER, home / "images" / IMAGE_FOLDER, home / "images", home]
+    for folder in folders:
+        if folder.is_dir():
+            prefix = f"{folder.relative_to(root).as_posix()}/".removeprefix("./")
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.endswith(_SUFFIXES) and entry.is_file():
+                        found.setdefault(entry.name, prefix)
+    for archive in (home / name for name in ARCHIVES):
+        if archive.is_file():
+            _add_archive(found, archive, root)
+    if not found:
+        raise DataError(f"PMC-OA has no images: no {IMAGE_FOLDER} or images.zip in {home} ({URL}).")
+    return found
+
+
+def _add_archive(found: dict[str, str], archive: Path, root: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as members:
+            names = members.namelist()
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{archive} is not a whole zip file; download it again ({URL}).") from error
+    address = archive.relative_to(root).as_posix()
+    prefixes: dict[str, str] = {}  # one string per folder, not one per image
+    for member in names:
+        folder, slash, name = member.rpartition("/")
+        if name.endswith(_SUFFIXES):
+            prefix = prefixes.setdefault(folder, f"{address}::{folder}{slash}")
+            found.setdefault(name, prefix)

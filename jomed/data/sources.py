@@ -1,0 +1,90 @@
+"""What all loaders share: finding a data set, reading its tables, judging a text."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from jomed.records import Record, Skipped
+
+
+class DataError(Exception):
+    """A data set as a whole is missing or is not what it should be; says what to do about it."""
+
+
+def locate(root: Path, names: Sequence[str], what: str, url: str) -> Path:
+    """The file below `root` that marks a data set, looked for at most two folders deep.
+
+    `names` are file names or glob patterns in order of preference. Where several match at one depth
+    the last in alphabetical order wins, which is the newest release of a versioned folder. Raises
+    DataError, naming `what` and `url`, when nothing matches.
+    """
+    found = find_all(root, names)
+    if not found:
+        wanted = " or ".join(names)
+        raise DataError(
+            f"{what} is not below {root}: no {wanted} in it or up to two folders deeper. "
+            f"Get it from {url} and put its folder there."
+        )
+    return found[0]
+
+
+def find_all(root: Path, names: Sequence[str]) -> list[Path]:
+    """All files or folders below `root` that match, nearest first, newest release first."""
+    depths = ["*/" * depth for depth in range(3)]
+    depths += [f"{start}physionet.org/files/*/*/" for start in ("", "*/")]  # as wget leaves it
+    return [
+        path
+        for depth in depths
+        for name in names
+        for path in sorted(root.glob(depth + name), reverse=True)
+    ]
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV file, gzipped or not, as text: nothing is guessed, "NA" and "None" stay as they are.
+
+    Column names are stripped and lower-cased, and only `columns` (lower case) are returned. Raises
+    DataError for a file that cannot be read and for a column that is not there.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as CSV ({error}); download it again.") from error
+    table.columns = table.columns.str.strip().str.lower()
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        missing, present = ", ".join(absent), ", ".join(map(str, table.columns))
+        raise DataError(f"{path} has no column {missing}; its columns are {present}.")
+    return table[list(columns)]
+
+
+def divide(items: Iterable[Record | Skipped]) -> tuple[list[Record], list[Skipped]]:
+    """What a loader yields, one item per row, as the two lists that it returns."""
+    records: list[Record] = []
+    skipped: list[Skipped] = []
+    for item in items:
+        if isinstance(item, Record):
+            records.append(item)
+        else:
+            skipped.append(item)
+    return records, skipped
+
+
+def clean_text(text: str) -> str:
+    """One line: every run of white space, no-break spaces included, becomes one space."""
+    return " ".join(text.split())
+
+
+def text_problem(text: str, minimum: int) -> str:
+    """Why a cleaned text cannot serve as a record, or "" if it can; `minimum` in characters."""
+    if not text:
+        return "empty text"
+    return "short text" if len(text) < minimum else ""
+
+
+def file_md5(path: Path) -> str:
+    """The MD5 sum of a file, in hex: what the publishers of MedMNIST list."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

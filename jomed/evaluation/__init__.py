@@ -1,0 +1,4 @@
+"""From scored candidates to predictions, metrics, intervals and analyses.
+
+Everything here works on arrays and data frames; no reader, retriever or index is needed.
+"""

@@ -1,0 +1,164 @@
+"""Reading the YAML files under params/, dotted overrides, and errors that name file and key."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, missing or wrong; the message names the file, the key and a remedy."""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-4 as a number (as JSON does) and refuses repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; a key that occurs twice is an error and not a silent choice."""
+        keys = [key.value for key, _ in node.value]
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise ConfigError(f"line {node.start_mark.line + 1}: repeated key {repeated[0]!r}")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def project_root() -> Path:
+    """The folder that holds params/: $JOMED_ROOT, else above the working folder, else ours."""
+    if os.environ.get("JOMED_ROOT"):
+        return Path(os.environ["JOMED_ROOT"]).resolve()
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "params" / "profiles").is_dir():
+            return folder
+    return Path(__file__).resolve().parent.parent
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """The mapping that a YAML or JSON text holds; anything else raises ConfigError."""
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ConfigError) as error:
+        raise ConfigError(f"{source}: not readable as YAML: {error}") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigError(f"{source}: expected a mapping of names to values")
+    return values
+
+
+def read_params(folder: str, name: str) -> tuple[str, dict[str, Any]]:
+    """Path (relative to the project) and content of params/folder/name.yaml.
+
+    Raises ConfigError, naming the nearest file, if there is none of that name.
+    """
+    root = project_root()
+    names = sorted(path.stem for path in (root / "params" / folder).glob("*.yaml"))
+    if name not in names:
+        raise ConfigError(f"no {name!r} in {root / 'params' / folder}{nearest(str(name), names)}")
+    source = f"params/{folder}/{name}.yaml"
+    return source, parse_yaml((root / source).read_text(encoding="utf-8"), source)
+
+
+def flatten(overrides: Mapping[str, object] | str | None, source: str) -> dict[str, Any]:
+    """Overrides as {"a.b": value}, from dotted or nested mappings, or from their JSON/YAML text."""
+    if overrides is None or overrides == "":
+        return {}
+    if isinstance(overrides, str):
+        overrides = parse_yaml(overrides, source)
+    if not isinstance(overrides, Mapping):
+        raise ConfigError(f"{source}: overrides must map dotted keys to values")
+    flat: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{below}": item for below, item in flatten(value, source).items()}
+        else:
+            flat[str(key)] = value
+    return flat
+
+
+def apply_override(values: dict[str, Any], key: str, value: object, source: str) -> None:
+    """Set the dotted ``key`` in nested mappings; a null on the way becomes a mapping."""
+    *parents, last = key.split(".")
+    for depth, parent in enumerate(parents):
+        if values.get(parent) is None:
+            values[parent] = {}
+        values = values[parent]
+        if not isinstance(values, dict):
+            raise ConfigError(f"{source}: {'.'.join(parents[: depth + 1])!r} has no keys below it")
+    values[last] = value
+
+
+def validate(
+    model: type[Model],
+    values: Mapping[str, Any],
+    source: str,
+    prefix: str = "",
+    origin: Mapping[str, str] | None = None,
+) -> Model:
+    """``values`` as a ``model``; ConfigError with ``source``, dotted key and nearest valid name.
+
+    ``prefix`` stands before every key; ``origin`` says which keys came from somewhere else.
+    """
+    try:
+        # Strict models take a list for a tuple only from JSON, which is also all that YAML holds.
+        return model.model_validate_json(TypeAdapter(Any).dump_json(dict(values)))
+    except ValidationError as error:
+        raise ConfigError(explain(error, model, source, prefix, origin)) from None
+
+
+def explain(
+    error: ValidationError,
+    model: type[BaseModel],
+    source: str,
+    prefix: str = "",
+    origin: Mapping[str, str] | None = None,
+) -> str:
+    """One line per problem of a ValidationError: where, which key, what, and the nearest name."""
+    lines = []
+    for problem in error.errors():
+        key = (prefix + ".".join(str(part) for part in problem["loc"])).strip(".")
+        where = next(
+            (
+                whence
+                for changed, whence in (origin or {}).items()
+                if f"{key}.".startswith(f"{changed}.") or f"{changed}.".startswith(f"{key}.")
+            ),
+            source,
+        )
+        if problem["type"] == "extra_forbidden":
+            *parents, last = problem["loc"]
+            what = f"unknown key {key!r}{nearest(str(last), _keys_at(model, parents))}"
+        elif problem["type"] == "missing":
+            what = f"missing key {key!r}"
+        else:
+            got = "" if problem["type"] == "value_error" else f" (got {problem['input']!r})"
+            what = f"{key + ': ' if key else ''}{problem['msg'].removeprefix('Value error, ')}{got}"
+        lines.append(f"{where}: {what}")
+    return "\n".join(lines)
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of an error message: the nearest valid name, or all of them."""
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(sorted(names))}"
+
+
+def _keys_at(model: type[BaseModel], path: Iterable[object]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[str(part)].annotation
+        candidates = [annotation, *get_args(annotation)]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(model.model_fields)

@@ -1,0 +1,170 @@
+"""Tiny readers of the real classes: Qwen2-VL and Pixtral in LLaVA, built from a configuration."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PixtralImageProcessor,
+    PixtralProcessor,
+    PreTrainedTokenizerFast,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLImageProcessor,
+    Qwen2VLProcessor,
+    Qwen2VLVideoProcessor,
+)
+
+from jomed.catalogue import TinyBackboneConfig
+
+MERGE = 2
+CONTEXT = 2048
+QWEN_SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "[UNK]",
+)
+PIXTRAL_SPECIAL = ("[UNK]", "<s>", "</s>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]")
+QWEN_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}"
+    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+PIXTRAL_CHAT = (
+    "<s>{% for message in messages %}[INST]{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}[IMG]{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}[/INST]{% endfor %}"
+)
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocabulary: int, special: tuple[str, ...], **roles: str
+) -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer of at most `vocabulary` tokens; all printable ASCII is covered.
+
+    Words and punctuation are split first and digits stand alone, so that a word is the same
+    token in a text and in an answer: what lets so small a reader copy.
+    """
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
+    )
+    tokenizer.decoder = decoders.WordPiece(cleanup=True)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[AddedToken(token, special=True) for token in special],
+        initial_alphabet=[chr(code) for code in range(33, 127)],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", **roles)
+
+
+def build_processor(family: str, tiny: TinyBackboneConfig, texts: Iterable[str]) -> Any:
+    """The processor of a tiny reader, with a tokenizer trained on `texts`."""
+    if family == "qwen2_vl":
+        pixels = tiny.image_size**2
+        tokenizer = train_tokenizer(
+            texts, tiny.vocabulary, QWEN_SPECIAL, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+        )
+        return Qwen2VLProcessor(
+            image_processor=Qwen2VLImageProcessor(
+                patch_size=tiny.patch, merge_size=MERGE, min_pixels=pixels, max_pixels=pixels
+            ),
+            tokenizer=tokenizer,
+            video_processor=Qwen2VLVideoProcessor(patch_size=tiny.patch, merge_size=MERGE),
+            chat_template=QWEN_CHAT,
+        )
+    tokenizer = train_tokenizer(
+        texts, tiny.vocabulary, PIXTRAL_SPECIAL, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+    return PixtralProcessor(
+        image_processor=PixtralImageProcessor(
+            patch_size=tiny.patch, size={"longest_edge": tiny.image_size}
+        ),
+        tokenizer=tokenizer,
+        patch_size=tiny.patch,
+        chat_template=PIXTRAL_CHAT,
+    )
+
+
+def build_model(family: str, tiny: TinyBackboneConfig, processor: Any) -> Any:
+    """An untrained reader whose sizes come from `tiny` and whose vocabulary is the processor's."""
+    return (_qwen2_vl if family == "qwen2_vl" else _pixtral)(tiny, processor.tokenizer)
+
+
+def _text_sizes(tiny: TinyBackboneConfig, tokenizer: Any) -> dict[str, Any]:
+    return {
+        "hidden_size": tiny.hidden,
+        "intermediate_size": 2 * tiny.hidden,
+        "num_hidden_layers": tiny.layers,
+        "num_attention_heads": tiny.heads,
+        "num_key_value_heads": tiny.heads,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": CONTEXT,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _qwen2_vl(tiny: TinyBackboneConfig, tokenizer: Any) -> Qwen2VLForConditionalGeneration:
+    ids = tokenizer.convert_tokens_to_ids
+    half = tiny.hidden // tiny.heads // 2
+    rope = {"rope_type": "default", "rope_theta": 10000.0}
+    config = Qwen2VLConfig(
+        text_config={
+            **_text_sizes(tiny, tokenizer),
+            "bos_token_id": None,
+            # Time takes the first half of the frequencies, height and width share the rest.
+            "rope_parameters": {**rope, "mrope_section": [half - 2 * (half // 4), *[half // 4] * 2]},
+        },
+        vision_config={
+            "depth": tiny.vision_layers,
+            "embed_dim": tiny.vision_hidden,
+            "hidden_size": tiny.hidden,
+            "num_heads": tiny.heads,
+            "mlp_ratio": 2,
+            "patch_size": tiny.patch,
+            "spatial_merge_size": MERGE,
+            "temporal_patch_size": 2,
+        },
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
+        vision_end_token_id=ids("<|vision_end|>"),
+    )
+    return Qwen2VLForConditionalGeneration(config)
+
+
+def _pixtral(tiny: TinyBackboneConfig, tokenizer: Any) -> LlavaForConditionalGeneration:
+    config = LlavaConfig(
+        text_config={
+            **_text_sizes(tiny, tokenizer),
+            "model_type": "mistral",
+            "head_dim": tiny.hidden // tiny.heads,
+            "sliding_window": None,
+            "bos_token_id": tokenizer.bos_token_id,
+        },
+        vision_config={
+            "model_type": "pixtral",
+            "hidden_size": tiny.vision_hidden,
+            "intermediate_size": 2 * tiny.vision_hidden,
+            "num_hidden_layers": tiny.vision_layers,
+            "num_attention_heads": tiny.heads,
+            "patch_size": tiny.patch,
+            "image_size": tiny.image_size,
+        },
+        image_token_index=tokenizer.convert_tokens_to_ids("[IMG]"),
+        vision_feature_select_strategy="full",
+        vision_feature_layer=-1,
+    )
+    return LlavaForConditionalGeneration(config)

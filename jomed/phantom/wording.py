@@ -1,0 +1,127 @@
+"""What is written beside phantom images, and the questions a general reader learns to answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jomed.phantom.lexicon import (
+    HISTORIES,
+    NAMING,
+    NEGATING,
+    PATIENTS,
+    SILENT,
+    Anatomy,
+    Finding,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How often a text names its finding and how often it denies another one (0 to 1)."""
+
+    named: float
+    negated: float
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A text and what it says: whether the findings are named, which one is denied, the age."""
+
+    text: str
+    named: bool
+    denied: Finding | None
+    age: int
+
+
+def pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
+    """One of several strings, uniformly."""
+    return options[int(rng.integers(len(options)))]
+
+
+def _opening(anatomy: Anatomy, style: int, age: int, rng: np.random.Generator) -> str:
+    shown = f"{anatomy.styles[style]} {pick(anatomy.modality, rng)}"
+    person = f"{pick(PATIENTS, rng)} aged {age}"
+    if rng.random() < 0.5:
+        return f"{shown} of a {person}"
+    return f"{shown} of a {person} with {pick(HISTORIES, rng)}"
+
+
+def describe(
+    anatomy: Anatomy,
+    findings: tuple[Finding, ...],
+    style: int,
+    shares: Shares,
+    rng: np.random.Generator,
+) -> Description:
+    """A caption or report: the look is always said; the finding is named or left out.
+
+    Independently of that, some texts deny another finding.
+    """
+    age = int(rng.integers(18, 90))
+    named = bool(rng.random() < shares.named)
+    if named:
+        name = " and ".join(pick(finding.names, rng) for finding in findings)
+        sentences = [pick(NAMING, rng).format(name=name)]
+    else:
+        sentences = [pick(SILENT, rng)]
+    others = [f for f in anatomy.findings if f not in findings and f.shape != "none"]
+    denied = None
+    if others and rng.random() < shares.negated:
+        denied = others[int(rng.integers(len(others)))]
+        sentences.append(pick(NEGATING, rng).format(name=pick(denied.names, rng)))
+    order = rng.permutation(len(sentences))
+    parts = [_opening(anatomy, style, age, rng), *(sentences[i] for i in order)]
+    return Description(". ".join(parts) + ".", named, denied, age)
+
+
+WHICH = (
+    "Which finding does the background report?",
+    "What is the diagnosis according to the background?",
+    "What does the report name as the finding?",
+)
+WHETHER = (
+    "Does the background report {name}?",
+    "Is {name} present according to the report?",
+    "According to the background, is there {name}?",
+)
+STYLE = ("How was the image acquired?", "Which acquisition does the background describe?")
+BODY = ("Which body part does the background describe?", "What part of the body is shown?")
+AGE = ("How old is the person in the background?", "What is the age in the report?")
+NOT_STATED = "not stated"
+
+
+def reading_task(
+    anatomy: Anatomy,
+    findings: tuple[Finding, ...],
+    style: int,
+    said: Description,
+    rng: np.random.Generator,
+) -> tuple[str, str]:
+    """A question about the text of a pair and its answer, as general pre-training asks it.
+
+    Every answer stands in the text: nothing teaches the reader to diagnose an image.
+    """
+    draw = rng.random()
+    if draw < 0.4 or (said.named and draw < 0.55):
+        names = " and ".join(finding.names[0] for finding in findings)
+        return pick(WHICH, rng), names if said.named else NOT_STATED
+    if draw < 0.8:
+        asked = _asked(anatomy, findings, said, rng)
+        present = said.named and asked in findings
+        return pick(WHETHER, rng).format(name=pick(asked.names, rng)), "Yes" if present else "No"
+    if draw < 0.87:
+        return pick(STYLE, rng), anatomy.styles[style]
+    if draw < 0.93:
+        return pick(BODY, rng), anatomy.name
+    return pick(AGE, rng), " ".join(str(said.age))
+
+
+def _asked(
+    anatomy: Anatomy, findings: tuple[Finding, ...], said: Description, rng: np.random.Generator
+) -> Finding:
+    """The finding that a yes/no question is about: an own one half the time, else another."""
+    if rng.random() < 0.5:
+        return findings[int(rng.integers(len(findings)))]
+    if said.denied is not None and rng.random() < 0.5:
+        return said.denied
+    return anatomy.findings[int(rng.integers(len(anatomy.findings)))]

@@ -1,0 +1,113 @@
+"""What differs between the reader families: Qwen2-VL and Pixtral in LLaVA."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch.nn.functional import pad
+from transformers import (
+    LlavaForConditionalGeneration,
+    PixtralProcessor,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLProcessor,
+)
+
+
+class ReaderFamily(ABC):
+    """Model and processor classes of a family, and its own handling of images and positions."""
+
+    name: ClassVar[str]
+    model_class: ClassVar[Any]
+    processor_class: ClassVar[Any]
+    geometry_name: ClassVar[str]
+    """Name of the processor's output that holds one row of sizes per image."""
+    not_adapted: ClassVar[str]
+    """Pattern of the linear layers between the towers, which get no LoRA weights (stage 1)."""
+    vision_tokens: ClassVar[int]
+    """Image tokens per call of the vision tower, all images of the call together."""
+
+    @abstractmethod
+    def join_pixels(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the pixel tensor of several images from the processor's tensor of each."""
+
+    @abstractmethod
+    def text_inputs(self, ids: torch.Tensor, image_token: int) -> dict[str, torch.Tensor]:
+        """Return what the model needs to know about token ids (B, L) besides the ids."""
+
+    @abstractmethod
+    def positions(
+        self, core: Any, ids: torch.Tensor, mask: torch.Tensor, geometry: torch.Tensor, image: int
+    ) -> torch.Tensor:
+        """Return the rotary positions (R, B, L) of right-padded prompts.
+
+        R is 3 (time, height, width) or 1; ``mask`` is 1 at real tokens; ``geometry`` has one row
+        per image of the batch, ``image`` is the image token's id. All tensors are on the CPU.
+        """
+
+    def image_inputs(
+        self, pixels: Sequence[torch.Tensor], geometry: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return the model's arguments for images: joined pixels and sizes."""
+        return {"pixel_values": self.join_pixels(pixels), self.geometry_name: geometry}
+
+
+class Qwen2VL(ReaderFamily):
+    """Qwen2-VL: patches of all images in one list, three-axis rotary positions."""
+
+    name = "qwen2_vl"
+    model_class = Qwen2VLForConditionalGeneration
+    processor_class = Qwen2VLProcessor
+    geometry_name = "image_grid_thw"
+    not_adapted = r".*\.merger\..*"
+    vision_tokens = 4096
+
+    def join_pixels(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Concatenate the images' patches."""
+        return torch.cat(list(pixels))
+
+    def text_inputs(self, ids: torch.Tensor, image_token: int) -> dict[str, torch.Tensor]:
+        """Tell image tokens (1) from text (0)."""
+        return {"mm_token_type_ids": (ids == image_token).int()}
+
+    def positions(
+        self, core: Any, ids: torch.Tensor, mask: torch.Tensor, geometry: torch.Tensor, image: int
+    ) -> torch.Tensor:
+        """Take the positions from the model's own rule."""
+        types = self.text_inputs(ids, image)["mm_token_type_ids"]
+        positions, _ = core.get_rope_index(
+            input_ids=ids, mm_token_type_ids=types, image_grid_thw=geometry, attention_mask=mask
+        )
+        return torch.as_tensor(positions)
+
+
+class Pixtral(ReaderFamily):
+    """Pixtral tower and Mistral text model in LLaVA: plain positions."""
+
+    name = "pixtral"
+    model_class = LlavaForConditionalGeneration
+    processor_class = PixtralProcessor
+    geometry_name = "image_sizes"
+    not_adapted = r".*multi_modal_projector.*"
+    # All images of a call attend to one another under a block mask, at quadratic cost.
+    vision_tokens = 1024
+
+    def join_pixels(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Stack the images, filled up with zeros at the right and below (the model crops them)."""
+        height = max(image.shape[-2] for image in pixels)
+        width = max(image.shape[-1] for image in pixels)
+        filled = [pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2])) for p in pixels]
+        return torch.cat(filled)
+
+    def text_inputs(self, ids: torch.Tensor, image_token: int) -> dict[str, torch.Tensor]:
+        """Nothing: the model finds its image tokens by their id."""
+        return {}
+
+    def positions(
+        self, core: Any, ids: torch.Tensor, mask: torch.Tensor, geometry: torch.Tensor, image: int
+    ) -> torch.Tensor:
+        """Count tokens from 0."""
+        return torch.arange(ids.shape[1]).expand(1, *ids.shape)
+
+
+FAMILIES: dict[str, ReaderFamily] = {family.name: family for family in (Qwen2VL(), Pixtral())}

@@ -1,0 +1,158 @@
+"""One forward pass per prompt that scores a whole answer set, exactly."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from jomed.reading.packing import PackedPrompt, PromptPacker, ReaderError, pad_ids
+from jomed.reading.tries import AnswerTrie
+
+_LOGITS_AT_ONCE = 2**26
+"""Largest number of logits held at a time (256 MiB as float32)."""
+
+
+@torch.inference_mode()
+def score_batch(
+    model: Any,
+    packer: PromptPacker,
+    prompts: Sequence[PackedPrompt],
+    tries: Sequence[AnswerTrie],
+    features: Sequence[torch.Tensor],
+) -> list[np.ndarray]:
+    """Return log p(c | prompt) of every answer of each prompt's own trie, float32.
+
+    Prompts are padded on the right and the trie's nodes follow in common columns. A node sees
+    its prompt and its ancestors, at the positions that they would have behind the prompt, so
+    that each answer is read as if it stood there alone. ``features`` are the vision features of
+    all images, in the order of the prompts. The language model runs on the columns, its head on
+    those positions only after which an answer goes on.
+    """
+    device = model.device
+    ids, mask = pad_ids([p.ids for p in prompts], packer.tokenizer.pad_token_id, left=False)
+    embedded = _embed(model, ids, tries, packer.image_token, features)
+    _check_window(model, embedded.shape[1])
+    hidden = model.model.language_model(
+        inputs_embeds=embedded,
+        attention_mask=_attention(mask, tries, embedded.dtype, device),
+        position_ids=_positions(model, packer, prompts, ids, mask, tries).to(device),
+        use_cache=False,
+    ).last_hidden_state
+    return _read_off(model, hidden, mask.sum(1).numpy(), tries, ids.shape[1])
+
+
+def _nodes(tries: Sequence[AnswerTrie], values: Sequence[np.ndarray], fill: int) -> torch.Tensor:
+    width = max(trie.nodes for trie in tries)
+    padded = [np.pad(row, (0, width - len(row)), constant_values=fill) for row in values]
+    return torch.from_numpy(np.stack(padded))
+
+
+def _embed(
+    model: Any,
+    ids: torch.Tensor,
+    tries: Sequence[AnswerTrie],
+    image_token: int,
+    features: Sequence[torch.Tensor],
+) -> torch.Tensor:
+    columns = torch.cat([ids, _nodes(tries, [t.tokens for t in tries], fill=0)], dim=1)
+    embedded: torch.Tensor = model.get_input_embeddings()(columns.to(model.device))
+    is_image = columns == image_token
+    is_image[:, ids.shape[1] :] = False
+    images = torch.cat(list(features)).to(embedded)
+    if len(images) != int(is_image.sum()):
+        raise ReaderError(f"{int(is_image.sum())} image tokens but {len(images)} vision features")
+    embedded[is_image.to(model.device)] = images
+    return embedded
+
+
+def _attention(
+    mask: torch.Tensor, tries: Sequence[AnswerTrie], dtype: torch.dtype, device: torch.device
+) -> torch.Tensor | None:
+    """Additive mask (B, 1, S, S); None, which is causal, where no trie has nodes.
+
+    Under a causal mask padding on the right is never seen by a token of the prompt.
+    """
+    width = max(trie.nodes for trie in tries)
+    if width == 0:
+        return None
+    batch, length = mask.shape
+    total = length + width
+    seen = torch.zeros(batch, total, total, dtype=torch.bool)
+    seen[:, :length, :length] = torch.ones(length, length, dtype=torch.bool).tril()
+    seen[:, length:, :length] = mask.bool()[:, None, :]
+    # Unused columns see themselves: a row without any key would give NaN.
+    seen[:, length:, length:] = torch.eye(width, dtype=torch.bool)
+    for row, trie in enumerate(tries):
+        span = slice(length, length + trie.nodes)
+        seen[row, span, span] = torch.from_numpy(trie.visible)
+    additive = torch.zeros(batch, 1, total, total, dtype=dtype, device=device)
+    return additive.masked_fill_(~seen[:, None].to(device), torch.finfo(dtype).min)
+
+
+def _positions(
+    model: Any,
+    packer: PromptPacker,
+    prompts: Sequence[PackedPrompt],
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    tries: Sequence[AnswerTrie],
+) -> torch.Tensor:
+    """Rotary positions (R, B, S), or (B, S) for models with plain ones."""
+    geometry = packer.geometry([address for prompt in prompts for address in prompt.images])
+    of_prompt = packer.family.positions(model.model, ids, mask, geometry, packer.image_token)
+    after = of_prompt.masked_fill(mask[None] == 0, -1).amax(dim=(0, 2)) + 1
+    of_nodes = after[:, None] + _nodes(tries, [t.depths - 1 for t in tries], fill=0)
+    rows = len(of_prompt)
+    positions = torch.cat([of_prompt, of_nodes.expand(rows, *of_nodes.shape)], dim=2)
+    return positions[0] if rows == 1 else positions
+
+
+def _check_window(model: Any, length: int) -> None:
+    text = model.config.get_text_config()
+    kinds = getattr(text, "layer_types", None) or ["sliding_attention"]
+    window = text.sliding_window if "sliding_attention" in kinds else None
+    if window is not None and length > window:
+        raise ReaderError(
+            f"a prompt with its answers has {length} tokens, more than the sliding window of the "
+            f"model ({window}); lower prompt.max_side or prompt.max_text_chars"
+        )
+
+
+def _read_off(
+    model: Any,
+    hidden: torch.Tensor,
+    lengths: np.ndarray,
+    tries: Sequence[AnswerTrie],
+    nodes_from: int,
+) -> list[np.ndarray]:
+    """Apply the head where an answer goes on and sum the log-probabilities of its tokens."""
+    first = np.cumsum([0, *(trie.nodes + 1 for trie in tries)])
+    sizes = np.cumsum([0, *(trie.size for trie in tries)])
+    rows = np.repeat(np.arange(len(tries)), np.diff(first))
+    columns = np.arange(first[-1]) - first[rows] + nodes_from - 1
+    columns[first[:-1]] = lengths - 1
+    places = np.concatenate([t.edge_places + start for t, start in zip(tries, first, strict=False)])
+    tokens = np.concatenate([trie.edge_tokens for trie in tries])
+    said = _log_probabilities(model, hidden[rows, columns], places, tokens)
+    owners = [t.edge_answers + start for t, start in zip(tries, sizes, strict=False)]
+    sums = np.zeros(sizes[-1])
+    np.add.at(sums, np.concatenate(owners), said)
+    return np.split(sums.astype(np.float32), sizes[1:-1])
+
+
+def _log_probabilities(
+    model: Any, hidden: torch.Tensor, places: np.ndarray, tokens: np.ndarray
+) -> np.ndarray:
+    """Return log p(token | place) for each (place, token); hidden states (P, H) by place."""
+    head = model.get_output_embeddings()
+    step = max(1, _LOGITS_AT_ONCE // head.weight.shape[0])
+    result = np.empty(len(places), np.float32)
+    for start in range(0, len(hidden), step):
+        logits = head(hidden[start : start + step]).float()
+        here = (places >= start) & (places < start + step)
+        rows = torch.from_numpy(places[here] - start).to(logits.device)
+        wanted = torch.from_numpy(tokens[here]).to(logits.device)
+        said = logits[rows, wanted] - logits.logsumexp(dim=1)[rows]
+        result[here] = said.cpu().numpy()
+    return result

@@ -1,0 +1,135 @@
+"""Loading a reader's parts from a local folder or a hub id, and the key that names a reader."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import GenerationConfig
+
+from jomed.config import RunConfig
+from jomed.reading.families import FAMILIES
+from jomed.reading.packing import ReaderError
+from jomed.reading.prompts import PROMPT_VERSION
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_HASH_CHUNK = 2**22
+
+
+def resolve_device(config: RunConfig) -> torch.device:
+    """Return the device of ``runtime.device``; "auto" takes CUDA where there is one."""
+    name = config.runtime.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ReaderError("runtime.device is 'cuda' but there is no CUDA device; use 'auto'")
+    return torch.device(name)
+
+
+def load_base(config: RunConfig, base: Path | str) -> tuple[Any, Any]:
+    """Return model (evaluation mode, on its device, in the backbone's dtype) and processor.
+
+    ``base`` is a local folder (a Path, or a str that names one) or a hub id, which is read at
+    the backbone's revision, and from the local cache alone when HF_HUB_OFFLINE is set. Weights
+    must be safetensors; code from a model's repository is never run.
+    """
+    family = FAMILIES[config.backbone.family]
+    options: dict[str, Any] = {"local_files_only": _offline()}
+    if not Path(base).is_dir():
+        if isinstance(base, Path):
+            raise ReaderError(f"{base}: no such folder; give a reader's folder or a hub id")
+        options["revision"] = config.backbone.revision
+    processor = family.processor_class.from_pretrained(base, **options)
+    if processor.tokenizer.pad_token_id is None:
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    model = family.model_class.from_pretrained(
+        base,
+        dtype=_DTYPES[config.backbone.dtype],
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        **options,
+    )
+    model.generation_config = _greedy(model.generation_config, processor.tokenizer)
+    return model.to(resolve_device(config)).eval(), processor
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def _greedy(published: Any, tokenizer: Any) -> GenerationConfig:
+    # Only the stop tokens of the published settings are kept: sampling and penalties would make
+    # generations differ from the likelihoods.
+    stops = published.eos_token_id
+    stops = [] if stops is None else [stops] if isinstance(stops, int) else list(stops)
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=sorted({*stops, tokenizer.eos_token_id}),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def with_adapter(model: Any, adapter: Path) -> Any:
+    """Return the model with a PEFT adapter, frozen.
+
+    In float32 the adapter is merged into the weights, which saves its cost in every forward
+    pass. In bfloat16 it stays beside them: rounding the sum would lose part of a small update.
+    """
+    adapted = PeftModel.from_pretrained(model, adapter)
+    if model.dtype == torch.float32:
+        return adapted.merge_and_unload().eval()
+    return adapted.get_base_model().eval()
+
+
+def reader_key(
+    config: RunConfig, base: Path | str, model: Any, processor: Any, adapter: Path | None
+) -> str:
+    """Return 16 hex digits that name everything a score depends on besides the pair.
+
+    Weights, adapter, tokenizer, chat template, image preprocessing, prompt version and limits,
+    dtype. Local weights count by content, published ones by hub id and commit.
+    """
+    settings = model.config.to_diff_dict()
+    settings.pop("transformers_version", None)
+    facts = {
+        "base": _weights_hash(Path(base)) if Path(base).is_dir() else _published(base, model),
+        "model": settings,
+        "adapter": None if adapter is None else _adapter_hash(adapter),
+        "tokenizer": processor.tokenizer.backend_tokenizer.to_str(),
+        "template": processor.chat_template,
+        "images": processor.image_processor.to_dict(),
+        "prompt": [PROMPT_VERSION, config.prompt.model_dump()],
+        "dtype": config.backbone.dtype,
+    }
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _published(base: Path | str, model: Any) -> str:
+    commit = getattr(model.config, "_commit_hash", None)
+    if commit is None:
+        raise ReaderError(f"{base}: the hub gave no commit, so its scores cannot be told apart")
+    return f"{base}@{commit}"
+
+
+def _weights_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while chunk := file.read(_HASH_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _adapter_hash(adapter: Path) -> str:
+    path = adapter / "adapter_config.json"
+    if not path.is_file():
+        raise ReaderError(f"{adapter} holds no adapter ({path.name}); run stage 1 first")
+    settings = json.loads(path.read_text())
+    # Where the base lay during training says nothing about what the adapter computes.
+    settings.pop("base_model_name_or_path", None)
+    return _weights_hash(adapter) + json.dumps(settings, sort_keys=True)

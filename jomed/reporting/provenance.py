@@ -1,0 +1,103 @@
+"""Where a table or figure came from: the line printed under it and the sidecar beside it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import pandas as pd
+
+from jomed.artifacts import stamp
+from jomed.config import RunConfig, project_root
+from jomed.storage import atomic_write
+
+RESTRICTED = "derived from credentialed records: must not leave this host"
+
+
+def label_note(label: str | None) -> str:
+    """What every caption says about a profile with a label; empty for real data (None)."""
+    return f"{label} world: these numbers say nothing about medicine" if label else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Origin of one report item.
+
+    `line` is the short stamp in the caption. It holds only what decides the numbers, so that
+    the same input gives the same bytes; commit, time, versions and device (`details`) go to the
+    sidecar. `root` receives `tables/<profile>` and `figures/<profile>`, `private_root` (never
+    under version control) what shows single records that are not open. `titles` are the words
+    shown for benchmarks and backbones.
+    """
+
+    profile: str
+    label: str | None
+    line: str
+    root: Path
+    private_root: Path
+    details: Mapping[str, object] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, configs: RunConfig | Sequence[RunConfig]) -> Self:
+        """Provenance of an item made from one run or from several runs of one profile."""
+        runs = [configs] if isinstance(configs, RunConfig) else list(configs)
+        profiles = {run.profile for run in runs}
+        if len(profiles) != 1:
+            raise ValueError(f"one table or figure needs runs of one profile, got {profiles or 0}")
+        first = runs[0]
+        hashes = sorted({run.hash for run in runs})
+        whole = hashes[0] if len(hashes) == 1 else _digest("".join(hashes).encode())[:12]
+        parts: dict[str, list[object]] = {
+            "profile": [first.profile],
+            "benchmark": [*sorted({run.benchmark.name for run in runs})],
+            "backbone": [*sorted({run.backbone.name for run in runs})],
+            "encoder": [*sorted({run.encoder.name for run in runs})],
+            "seed": [*sorted({run.seed for run in runs})],
+            "config": [whole],
+        }
+        line = "; ".join(f"{key} {', '.join(map(str, parts[key]))}" for key in parts)
+        private = first.runs_dir / "private"
+        details = {"runs": [stamp(run) for run in runs]}
+        parts_of = [part for run in runs for part in (run.benchmark, run.backbone)]
+        titles = {part.name: part.title for part in parts_of}
+        return cls(first.profile, first.label, line, project_root(), private, details, titles)
+
+    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`frame` with the titles of its benchmarks and backbones in place of their names."""
+        columns = [column for column in ("benchmark", "backbone") if column in frame.columns]
+        return frame.assign(**{column: frame[column].replace(self.titles) for column in columns})
+
+    def caption(self, title: str, restricted: bool = False) -> str:
+        """Title, label note and stamp as sentences of one line."""
+        parts = [title, label_note(self.label), RESTRICTED if restricted else "", self.line]
+        return " ".join(f"{part.rstrip('.')}." for part in parts if part)
+
+    def folder(self, kind: str, restricted: bool = False) -> Path:
+        """Folder for items of `kind` ("tables" or "figures"), created when absent."""
+        root = self.private_root if restricted else self.root
+        folder = root / kind / self.profile
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def write_sidecar(self, files: Sequence[Path], path: Path, restricted: bool) -> None:
+        """Write the full stamp, the time and a hash of each of `files` to `path` (JSON)."""
+        content = {
+            "profile": self.profile,
+            "label": self.label,
+            "line": self.line,
+            "restricted": restricted,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "sha256": {file.name: _digest(file.read_bytes()) for file in files},
+            **self.details,
+        }
+        text = json.dumps(content, indent=2, sort_keys=True, default=str) + "\n"
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,1 @@
+"""Encoders, query heads and the search index."""

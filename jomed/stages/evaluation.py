@@ -1,0 +1,170 @@
+"""Stage 06: score the candidates of every method, predict, and measure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+
+from jomed.artifacts import artifact, score_table_path, stamp
+from jomed.config import RunConfig
+from jomed.evaluation.estimates import EvaluatedRun
+from jomed.evaluation.fusion import HeadList
+from jomed.evaluation.methods import Method, method_named
+from jomed.evaluation.predictions import ScoredSample, label_scores, predict
+from jomed.evaluation.significance import Resampling
+from jomed.evaluation.summary import Summary, summarise
+from jomed.reading.answers import AnswerSet, answer_sets, pool_answer_set, spoken_answer
+from jomed.reading.prompts import PromptParts
+from jomed.reading.reader import Reader
+from jomed.reading.scores import GenerationTable, ScoreTable
+from jomed.reading.scoring import generate_pairs, score_pairs, table_key
+from jomed.records import PREDICTION_SCHEMA, read_frame, write_rows
+from jomed.stages.candidates import candidate_lists
+from jomed.stages.data import read_samples
+from jomed.stages.index import Finder
+
+REFERENCE = "standard_rag"
+
+
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """Reader, samples and candidate finder of one run's test split."""
+
+    config: RunConfig
+    reader: Reader
+    finder: Finder
+    samples: pd.DataFrame
+    sets: Mapping[str, AnswerSet]
+
+    def examine(self, method: Method) -> list[ScoredSample]:
+        """Candidates of a method for every test sample, with the reader's log-likelihoods."""
+        lists = candidate_lists(self.config, self.finder, method)
+        pairs = [
+            (sample_id, record_id)
+            for sample_id, found in lists.items()
+            for record_id in dict.fromkeys(i for one in found.values() for i in one.record_ids)
+        ]
+        parts = _parts(method)
+        said = self._generations(pairs, parts)
+        sets = {**self.sets, **_pools(said)}
+        table = ScoreTable(score_table_path(self.config), table_key(self.reader, parts))
+        values = score_pairs(
+            self.reader, table, self.samples, self.finder.records, pairs, sets, self.config, parts
+        )
+        table.close()
+        scored: dict[str, dict[str, object]] = {}
+        for (sample_id, record_id), row in zip(pairs, values, strict=True):
+            scored.setdefault(sample_id, {})[record_id] = row
+        return [
+            ScoredSample(
+                sample_id=str(row.sample_id),
+                answer_type=str(row.answer_type),
+                gold=spoken_answer(str(row.answer), self.config.benchmark),
+                answers=sets[str(row.sample_id)].answers,
+                found=lists[str(row.sample_id)],
+                log_likelihoods=scored[str(row.sample_id)],  # type: ignore[arg-type]
+                generations=said.get(str(row.sample_id)),
+            )
+            for row in self.samples.itertuples(index=False)
+        ]
+
+    def _generations(
+        self, pairs: list[tuple[str, str]], parts: PromptParts
+    ) -> dict[str, dict[str, str]]:
+        """The reader's own words for the open questions among the pairs."""
+        kinds = dict(zip(self.samples["sample_id"], self.samples["answer_type"], strict=True))
+        open_pairs = [pair for pair in pairs if kinds[pair[0]] == "open"]
+        if not open_pairs:
+            return {}
+        table = GenerationTable(score_table_path(self.config), table_key(self.reader, parts))
+        texts = generate_pairs(
+            self.reader, table, self.samples, self.finder.records, open_pairs, self.config, parts
+        )
+        table.close()
+        said: dict[str, dict[str, str]] = {}
+        for (sample_id, record_id), text in zip(open_pairs, texts, strict=True):
+            said.setdefault(sample_id, {})[record_id] = text
+        return said
+
+
+def _parts(method: Method) -> PromptParts:
+    if method.record_image and not method.record_text:
+        return "image"
+    return "caption" if method.record_text and not method.record_image else "record"
+
+
+def _pools(said: Mapping[str, Mapping[str, str]]) -> dict[str, AnswerSet]:
+    return {sample_id: pool_answer_set(texts.values()) for sample_id, texts in said.items()}
+
+
+def open_examiner(config: RunConfig, reader: Reader) -> Examiner:
+    """The examiner of a run's test split. Samples whose image cannot be opened are left out."""
+    torch.set_num_threads(config.runtime.threads)
+    samples = read_samples(config).samples
+    test = samples[samples["split"] == "test"]
+    finder = Finder(config, test)
+    sets = answer_sets(samples, config.benchmark, config.inference, seed=0)
+    wanted = set(finder.queries.ids)
+    kept = {sample_id: answers for sample_id, answers in sets.items() if sample_id in wanted}
+    return Examiner(config, reader, finder, finder.queries.samples, kept)
+
+
+def prepare_evaluation(config: RunConfig, reader: Reader) -> EvaluatedRun:
+    """Predictions of all methods of the profile on the test split (artefact `evaluation`)."""
+    made = artifact(config, "evaluation")
+    if not made.is_complete():
+        examiner = open_examiner(config, reader)
+        labels = measured_labels(config)
+        with made.writing(**stamp(config)) as folder:
+            rows = []
+            for name in config.evaluation.methods:
+                predictions = predict(
+                    method_named(name),
+                    examiner.examine(method_named(name)),
+                    config.inference.tau_f,
+                    config.inference.fusion,
+                )
+                rows += [row for prediction in predictions for row in prediction.rows]
+                if labels:
+                    answers = config.benchmark.answers
+                    frame = label_scores(predictions, answers)
+                    frame.to_parquet(folder / f"label_scores.{name}.parquet")
+            write_rows(folder / "predictions.parquet", rows, PREDICTION_SCHEMA)
+    return read_evaluation(config)
+
+
+def measured_labels(config: RunConfig) -> tuple[str, ...]:
+    """The fixed label list of the metrics: answers, label names, or none for questions."""
+    benchmark = config.benchmark
+    by_task = {"single_label": benchmark.answers, "multi_label": benchmark.label_names, "vqa": ()}
+    return by_task[benchmark.task]
+
+
+def read_evaluation(config: RunConfig) -> EvaluatedRun:
+    """The finished artefact `evaluation`; MissingArtifact where it is not there."""
+    folder = artifact(config, "evaluation").require()
+    predictions = read_frame(folder / "predictions.parquet", PREDICTION_SCHEMA)
+    samples = read_samples(config).samples
+    tested = samples[samples["sample_id"].isin(predictions["sample_id"])]
+    scores = {
+        path.name.split(".")[1]: pd.read_parquet(path)
+        for path in sorted(folder.glob("label_scores.*.parquet"))
+    }
+    return EvaluatedRun(
+        benchmark=config.benchmark.name,
+        backbone=config.backbone.name,
+        seed=config.seed,
+        task=config.benchmark.task,
+        labels=measured_labels(config),
+        predictions=predictions,
+        samples=tested.reset_index(drop=True),
+        label_scores=scores,
+    )
+
+
+def summarise_runs(config: RunConfig, runs: list[EvaluatedRun]) -> Summary:
+    """Metrics and differences from standard RAG of finished runs, with bootstrap intervals."""
+    settings = config.evaluation
+    resampling = Resampling(settings.bootstrap_draws, settings.bootstrap_seed, settings.confidence)
+    return summarise(runs, REFERENCE, resampling)

@@ -1,0 +1,103 @@
+"""Stage 05: both query heads learn from the frozen reader's likelihoods (Eq. 2)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from jomed.artifacts import artifact, data_root, score_table_path, stamp
+from jomed.config import RunConfig, with_overrides
+from jomed.reading.answers import AnswerSet, answer_sets, spoken_answer
+from jomed.reading.reader import Reader
+from jomed.reading.scores import ScoreTable
+from jomed.reading.scoring import Pair, score_pairs, table_key
+from jomed.settings import HeadName
+from jomed.stages.data import read_samples
+from jomed.stages.index import Finder
+from jomed.training.retriever import HEAD_FILE, train_head
+from jomed.training.run import LOG_FILE
+
+OUTCOME = "outcome.json"
+
+
+def prepare_head(config: RunConfig, head: HeadName, reader: Reader) -> Path:
+    """Train one head (artefact `head_text` or `head_image`); returns its weight file."""
+    torch.set_num_threads(config.runtime.threads)
+    made = artifact(config, f"head_{head}")
+    if not made.is_complete():
+        samples = read_samples(config).samples
+        sets, gold = training_answers(config, samples)
+        usable = samples[samples["sample_id"].isin(list(gold))]
+        finder = Finder(config, usable)
+        table = ScoreTable(score_table_path(config), table_key(reader))
+
+        def score(pairs: Sequence[Pair]) -> list[np.ndarray]:
+            return score_pairs(reader, table, samples, finder.records, pairs, sets, config)
+
+        with made.resuming(**stamp(config)) as folder:
+            report = train_head(
+                config,
+                head,
+                finder.index,
+                finder.encoder,
+                usable,
+                finder.records,
+                score,
+                gold,
+                data_root(config),
+                folder,
+            )
+            outcome = {
+                "steps": report.steps,
+                "first": report.first,
+                "best": report.best,
+                "best_step": report.best_step,
+                "excluded": report.excluded,
+                "pairs_scored": len(table),
+                "samples_without_gold": int((samples["split"] != "test").sum()) - len(usable),
+            }
+            (folder / OUTCOME).write_text(json.dumps(outcome, indent=1) + "\n")
+    return made.require() / HEAD_FILE
+
+
+def training_answers(
+    config: RunConfig, samples: pd.DataFrame
+) -> tuple[dict[str, AnswerSet], dict[str, int]]:
+    """Answer sets of all samples that have one, and the gold position of train and val samples.
+
+    Validation samples whose gold answer was never seen in training have no position: they cannot
+    be part of the validation likelihood.
+    """
+    sets = answer_sets(samples, config.benchmark, config.inference, seed=0)
+    seen = samples[samples["split"] != "test"]
+    gold = {
+        str(sample_id): sets[sample_id].index(answer)
+        for sample_id, answer in zip(seen["sample_id"], spoken(config, seen), strict=True)
+        if answer in sets[sample_id]
+    }
+    return sets, gold
+
+
+def spoken(config: RunConfig, samples: pd.DataFrame) -> list[str]:
+    """The gold answers as the reader says them."""
+    return [spoken_answer(answer, config.benchmark) for answer in samples["answer"]]
+
+
+def shuffled_control(config: RunConfig) -> RunConfig:
+    """The same run with likelihoods permuted across each sample's candidates: must gain nothing."""
+    return with_overrides(config, {"stage2.likelihoods": "shuffled"})
+
+
+def training_log(config: RunConfig, head: HeadName) -> pd.DataFrame:
+    """The log of stage 2, one row per step or validation."""
+    return pd.read_json(artifact(config, f"head_{head}").require() / LOG_FILE, lines=True)
+
+
+def outcome(config: RunConfig, head: HeadName) -> Mapping[str, float]:
+    """What the training of a head came to (see `HeadReport`)."""
+    text = (artifact(config, f"head_{head}").require() / OUTCOME).read_text()
+    result: Mapping[str, float] = json.loads(text)
+    return result

@@ -1,0 +1,1 @@
+"""Stage 2: training the query heads from the frozen reader's likelihoods."""

@@ -1,0 +1,176 @@
+"""Candidates of the head in training and the frozen reader's likelihoods for them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jomed.records import Skipped
+from jomed.retrieval.encoders import Encoder, FloatArray
+from jomed.retrieval.head import QueryHead
+from jomed.retrieval.index import Index, exclusions
+from jomed.retrieval.shards import IntArray
+from jomed.retrieval.streaming import ImageItem, stream_pixels
+from jomed.training.errors import TrainingError
+from jomed.training.losses import closed_log_likelihood, released_gold
+
+Pair = tuple[str, str]
+Scorer = Callable[[Sequence[Pair]], Sequence[FloatArray]]
+"""Reader scores of (sample_id, record_id) pairs: for each pair log p(c | z, x, q), shape (C,)."""
+
+_CACHE_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Candidates of n samples: rows of the index and likelihoods, all of shape (n, K).
+
+    `gold` is log p^C of the gold answer, `squashed` the released code's double softmax of it,
+    `right` whether the reader's best answer under that record is the gold one.
+    """
+
+    rows: IntArray
+    gold: FloatArray
+    squashed: FloatArray
+    right: NDArray[np.bool_]
+
+    def take(self, places: IntArray) -> "Candidates":
+        """The candidates of some of the samples, by place 0..n-1."""
+        return Candidates(
+            self.rows[places], self.gold[places], self.squashed[places], self.right[places]
+        )
+
+
+class Queries:
+    """Query images of the samples: frozen features f(x), computed once, and pixels on demand.
+
+    Samples whose image cannot be opened are left out and reported in `skipped`. Preprocessed
+    pixels are kept in memory up to 2 GiB, the rest is read again when needed.
+    """
+
+    def __init__(
+        self,
+        samples: pd.DataFrame,
+        encoder: Encoder,
+        root: Path,
+        records: pd.DataFrame,
+        index: Index,
+    ) -> None:
+        self._encoder, self._root = encoder, root
+        self._cache: dict[int, Tensor] = {}
+        self.skipped: list[Skipped] = []
+        features: list[FloatArray] = []
+        kept: list[int] = []
+        for batch in stream_pixels(_items(samples), root, encoder, encoder.batch_size):
+            self.skipped += batch.skipped
+            if batch.positions:
+                features.append(encoder.encode_pixels(batch.pixels))
+                self._remember(range(len(kept), len(kept) + len(batch.positions)), batch.pixels)
+                kept += batch.positions
+        self.samples = samples.iloc[kept].reset_index(drop=True)
+        self.ids: list[str] = self.samples["sample_id"].tolist()
+        self.features = np.concatenate(features) if features else np.empty((0, encoder.dim))
+        self.exclude = exclusions(self.samples, records, index.row_of)
+
+    def pixels(self, positions: IntArray) -> Tensor:
+        """Preprocessed pixels (n, 3, H, W) of the samples at `positions`, on the CPU."""
+        absent = [int(p) for p in positions if int(p) not in self._cache]
+        items = _items(self.samples.iloc[absent])
+        read: dict[int, Tensor] = {}
+        for batch in stream_pixels(items, self._root, self._encoder, self._encoder.batch_size):
+            if batch.skipped:
+                raise TrainingError(f"an image vanished during training: {batch.skipped[0].detail}")
+            read |= {absent[p]: t for p, t in zip(batch.positions, batch.pixels, strict=True)}
+        return torch.stack([read[p] if p in read else self._cache[p] for p in map(int, positions)])
+
+    def embed(self, head: QueryHead, positions: IntArray) -> Tensor:
+        """e(x) of the samples at `positions`, (n, d), with gradient through the trained tower."""
+        device = self._encoder.device
+        frozen = torch.from_numpy(self.features[positions]).to(device)
+        embedded: Tensor = head(self.pixels(positions).to(device), frozen)
+        return embedded
+
+    def _remember(self, positions: range, pixels: Tensor) -> None:
+        held = sum(tensor.nbytes for tensor in self._cache.values())
+        for position, tensor in zip(positions, pixels, strict=True):
+            if held + tensor.nbytes > _CACHE_BYTES:
+                return
+            self._cache[position] = tensor.clone()
+            held += tensor.nbytes
+
+
+class Likelihoods:
+    """Gold likelihoods of (sample, record) pairs; every pair is asked of the scorer once."""
+
+    def __init__(self, score: Scorer, gold: Mapping[str, int], record_ids: Sequence[str]) -> None:
+        self._score, self._gold, self._record_ids = score, gold, record_ids
+        self._known: dict[tuple[str, int], tuple[float, float, bool]] = {}
+
+    def candidates(self, sample_ids: Sequence[str], rows: IntArray) -> Candidates:
+        """Likelihoods of every sample's rows (n, K), the unknown ones scored in one call."""
+        wanted = [(s, int(r)) for s, line in zip(sample_ids, rows, strict=True) for r in line]
+        self._fetch([key for key in dict.fromkeys(wanted) if key not in self._known])
+        gold, squashed, right = zip(*(self._known[key] for key in wanted), strict=True)
+        return Candidates(
+            rows,
+            np.array(gold, np.float32).reshape(rows.shape),
+            np.array(squashed, np.float32).reshape(rows.shape),
+            np.array(right, bool).reshape(rows.shape),
+        )
+
+    def _fetch(self, keys: list[tuple[str, int]]) -> None:
+        if not keys:
+            return
+        pairs = [(sample_id, self._record_ids[row]) for sample_id, row in keys]
+        scores = self._score(pairs)
+        if len(scores) != len(pairs):
+            raise TrainingError(f"the scorer gave {len(scores)} results for {len(pairs)} pairs")
+        for key, pair, values in zip(keys, pairs, scores, strict=True):
+            if not np.isfinite(values).all():
+                raise TrainingError(
+                    f"the reader's log-probabilities of sample {pair[0]!r} with record {pair[1]!r} "
+                    f"are not finite ({np.asarray(values).tolist()}): check the reader"
+                )
+            self._known[key] = _summary(values, self._gold[pair[0]])
+
+
+def mine(
+    head: QueryHead,
+    queries: Queries,
+    positions: IntArray,
+    index: Index,
+    likelihoods: Likelihoods,
+    k: int,
+    batch_size: int,
+) -> tuple[FloatArray, Candidates]:
+    """Top-K candidates of the samples at `positions` under the head as it is now.
+
+    Returns the scores s_k (n, K) of that head and the candidates. Self-matches are excluded.
+    """
+    with torch.no_grad():
+        parts = [
+            queries.embed(head, positions[start : start + batch_size]).cpu().numpy()
+            for start in range(0, len(positions), batch_size)
+        ]
+    exclude = [queries.exclude[int(p)] for p in positions]
+    scores, rows = index.search(np.concatenate(parts), head.head, k, exclude)
+    return scores, likelihoods.candidates([queries.ids[int(p)] for p in positions], rows)
+
+
+def _summary(values: FloatArray, gold: int) -> tuple[float, float, bool]:
+    logprobs, answer = torch.from_numpy(np.asarray(values, np.float64)), torch.tensor(gold)
+    return (
+        closed_log_likelihood(logprobs, answer).item(),
+        released_gold(logprobs, answer).item(),
+        int(logprobs.argmax()) == gold,
+    )
+
+
+def _items(samples: pd.DataFrame) -> list[ImageItem]:
+    columns = samples[["sample_id", "benchmark", "image"]]
+    return [ImageItem(*map(str, row)) for row in columns.itertuples(index=False, name=None)]

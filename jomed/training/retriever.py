@@ -1,0 +1,89 @@
+"""Stage 2: train one query head on the frozen reader's likelihoods (Eq. 2; method, section 4.2).
+
+The passage side never changes: candidate vectors come from the index, f(x) is computed once per
+image, and the reader is asked for each (sample, record) pair once, in one call per refresh.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from jomed.config import RunConfig
+from jomed.records import Skipped
+from jomed.retrieval.encoders import Encoder
+from jomed.retrieval.index import Index
+from jomed.settings import HeadName
+from jomed.training.errors import TrainingError
+from jomed.training.mining import Likelihoods, Queries, Scorer
+from jomed.training.run import HEAD_FILE, HeadRun
+
+__all__ = ["HEAD_FILE", "HeadReport", "TrainingError", "train_head"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadReport:
+    """What a training run did. `first` and `best` are validation marginal log-likelihoods.
+
+    `excluded` counts the self-matching (sample, record) pairs that were kept out of the search.
+    """
+
+    head: HeadName
+    steps: int
+    first: float
+    best: float
+    best_step: int
+    excluded: int
+    skipped: tuple[Skipped, ...]
+    path: Path
+
+
+def train_head(
+    config: RunConfig,
+    head: HeadName,
+    index: Index,
+    encoder: Encoder,
+    samples: pd.DataFrame,
+    records: pd.DataFrame,
+    score: Scorer,
+    gold: Mapping[str, int],
+    root: Path,
+    folder: Path,
+) -> HeadReport:
+    """Train the head `head` and leave the best one in `folder`/head.safetensors.
+
+    `samples` holds the train and val splits (test rows are ignored), `gold` the position of each
+    sample's gold answer in its answer set, `score` the reader. Validation is the mean of
+    log sum_k p_R p^C(gold) with the candidates of the live head and always the true likelihoods,
+    before the first step and every `eval_every` steps. A second call in the same folder continues
+    an interrupted run and ends in the identical head. Raises TrainingError and IndexError_.
+    """
+    index.require_encoder(encoder)
+    parts = {
+        split: Queries(samples[samples["split"] == split], encoder, root, records, index)
+        for split in ("train", "val")
+    }
+    _check_samples(parts, gold)
+    folder.mkdir(parents=True, exist_ok=True)
+    likelihoods = Likelihoods(score, gold, index.record_ids)
+    progress = HeadRun(config, head, index, encoder, parts, likelihoods, folder).train()
+    return HeadReport(
+        head=head,
+        steps=progress.step,
+        first=progress.first,
+        best=progress.best,
+        best_step=progress.best_step,
+        excluded=sum(len(rows) for part in parts.values() for rows in part.exclude),
+        skipped=tuple(item for part in parts.values() for item in part.skipped),
+        path=folder / HEAD_FILE,
+    )
+
+
+def _check_samples(parts: Mapping[str, Queries], gold: Mapping[str, int]) -> None:
+    for split, queries in parts.items():
+        if not queries.ids:
+            raise TrainingError(f"stage 2 has no {split} samples whose image can be opened")
+        unknown = [sample_id for sample_id in queries.ids if sample_id not in gold]
+        if unknown:
+            raise TrainingError(f"no gold answer position for samples {unknown[:5]}")

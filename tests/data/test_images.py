@@ -1,0 +1,250 @@
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
+from tiny_sets import picture, save_jpeg, truncate
+
+from jomed.data.images import ImageError, hash_images, image_sha, open_image, to_rgb
+
+RAMP = np.tile(np.arange(0, 4096, 16, dtype=np.uint16), (4, 1))  # 256 steps of 12 bits
+
+
+def dicom(path: Path, pixels: np.ndarray = RAMP, **changes: object) -> FileDataset:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    meta.MediaStorageSOPInstanceUID = "2.25.1"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "2.25.1"
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = pixels.astype("<u2").tobytes()
+    for name, value in changes.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def gray(path: Path) -> list[int]:
+    image = open_image(path.name, path.parent)
+    assert image.mode == "RGB"
+    row = np.asarray(image)[0]
+    assert (row == row[:, :1]).all()
+    return [int(row[place, 0]) for place in (0, len(row) // 2, -1)]
+
+
+@pytest.mark.parametrize(
+    ("image", "first"),
+    [
+        (Image.new("1", (2, 2), 1), (255, 255, 255)),
+        (Image.new("L", (2, 2), 7), (7, 7, 7)),
+        (Image.new("RGB", (2, 2), (1, 2, 3)), (1, 2, 3)),
+        (Image.new("CMYK", (2, 2), (0, 255, 255, 0)), (255, 0, 0)),
+        (Image.new("YCbCr", (2, 2), (100, 128, 128)), (100, 100, 100)),
+        (Image.new("RGBA", (2, 2), (200, 100, 50, 0)), (0, 0, 0)),
+        (Image.new("RGBA", (2, 2), (200, 100, 50, 255)), (200, 100, 50)),
+        (Image.new("LA", (2, 2), (200, 0)), (0, 0, 0)),
+    ],
+)
+def test_every_mode_becomes_rgb(image: Image.Image, first: tuple[int, int, int]) -> None:
+    converted = to_rgb(image)
+    assert converted.mode == "RGB"
+    assert converted.getpixel((0, 0)) == first
+
+
+def test_palette_with_transparency_lies_on_black(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 0, 0])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "p.png", transparency=0)
+    opened = open_image("p.png", tmp_path)
+    assert [opened.getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (200, 0, 0)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_deep_images_are_scaled_not_clipped(dtype: type) -> None:
+    ramp = np.array([[1000, 31000, 61000]], dtype=dtype)
+    assert np.asarray(to_rgb(Image.fromarray(ramp)))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_sixteen_bit_png_is_scaled(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 30000, 60000]], dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert np.asarray(open_image("deep.png", tmp_path))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_constant_and_non_finite_values() -> None:
+    constant = np.full((2, 2), 40000, dtype=np.uint16)
+    assert not np.asarray(to_rgb(Image.fromarray(constant))).any()
+    odd = np.array([[np.nan, 0.0, 1.0, np.inf, -np.inf]], dtype=np.float32)
+    assert np.asarray(to_rgb(Image.fromarray(odd)))[0, :, 0].tolist() == [0, 0, 255, 255, 0]
+
+
+def test_cmyk_jpeg_keeps_its_colours(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "c.jpg", quality=95)
+    red, green, blue = open_image("c.jpg", tmp_path).getpixel((4, 4))
+    assert red > 250
+    assert max(green, blue) < 5
+
+
+def test_members_of_npz_and_zip(tmp_path: Path) -> None:
+    stack = np.stack([np.asarray(picture(seed)) for seed in range(3)])
+    np.savez_compressed(tmp_path / "a.npz", train_images=stack, val_images=stack[..., 0])
+    assert (np.asarray(open_image("a.npz::train_images/2", tmp_path)) == stack[2]).all()
+    flat = np.asarray(open_image("a.npz::val_images/1", tmp_path))
+    assert (flat == stack[1, :, :, :1]).all()
+    buffer = io.BytesIO()
+    picture(5).save(buffer, "PNG")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("dir/b.png", buffer.getvalue())
+    assert (np.asarray(open_image("a.zip::dir/b.png", tmp_path)) == np.asarray(picture(5))).all()
+
+
+def test_a_replaced_npz_is_read_again(tmp_path: Path) -> None:
+    for value in (3, 9):
+        path = tmp_path / "a.npz"
+        path.unlink(missing_ok=True)
+        np.savez(path, x=np.full((1, 2, 2), value, dtype=np.uint8))
+        assert open_image("a.npz::x/0", tmp_path).getpixel((0, 0)) == (value,) * 3
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("absent.jpg", "file not found"),
+        ("absent.npz::train_images/0", "file not found"),
+        ("half.jpg", "(?i)truncated"),
+        ("empty.jpg", "cannot identify"),
+        ("text.dicom", "PixelData"),
+        ("a.npz::train_images/9", "IndexError"),
+        ("a.npz::other/0", "KeyError"),
+        ("a.npz::train_images/-1", "KEY/INDEX"),
+        ("a.zip::absent.jpg", "KeyError"),
+        ("half.zip::a.jpg", "BadZipFile"),
+        ("../secret.jpg", "leaves the data root"),
+        ("/etc/hostname", "leaves the data root"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Expected implicit VR")
+def test_whatever_is_wrong_is_an_image_error(tmp_path: Path, address: str, reason: str) -> None:
+    root = tmp_path / "data"
+    save_jpeg(root / "half.jpg")
+    truncate(root / "half.jpg")
+    save_jpeg(tmp_path / "secret.jpg")
+    (root / "empty.jpg").touch()
+    (root / "text.dicom").write_text("no DICOM at all, only words " * 20)
+    np.savez(root / "a.npz", train_images=np.zeros((2, 4, 4), dtype=np.uint8))
+    with zipfile.ZipFile(root / "a.zip", "w") as archive:
+        archive.writestr("b.jpg", "x" * 100)
+    (root / "half.zip").write_bytes((root / "a.zip").read_bytes()[:80])
+    with pytest.raises(ImageError, match=reason) as caught:
+        open_image(address, root)
+    assert caught.value.address == address
+    assert address in str(caught.value)
+
+
+def test_monochrome_and_compression(tmp_path: Path) -> None:
+    path = tmp_path / "x.dicom"
+    dicom(path).save_as(path, enforce_file_format=True)
+    assert gray(path) == [0, 128, 255]
+    dicom(path, PhotometricInterpretation="MONOCHROME1").save_as(path, enforce_file_format=True)
+    assert gray(path) == [255, 127, 0]
+    compressed = dicom(path)
+    compressed.compress(RLELossless)
+    compressed.save_as(path, enforce_file_format=True)
+    assert gray(path) == [0, 128, 255]
+
+
+def test_window_is_applied_before_inversion(tmp_path: Path) -> None:
+    path = tmp_path / "x.dicom"
+    window = {"WindowCenter": [1024, 9], "WindowWidth": [1024, 9]}  # 512..1536, the first counts
+    dicom(path, **window).save_as(path, enforce_file_format=True)
+    assert gray(path) == [0, 255, 255]
+    inverted = dicom(path, PhotometricInterpretation="MONOCHROME1", **window)
+    inverted.save_as(path, enforce_file_format=True)
+    assert gray(path) == [255, 0, 0]
+    rescaled = dicom(path, RescaleSlope=2, RescaleIntercept=-1024, WindowCenter=3072)
+    rescaled.WindowWidth = 4096  # 1024..5120 after rescaling is 1024..3072 as stored
+    rescaled.save_as(path, enforce_file_format=True)
+    assert gray(path) == [0, 128, 255]
+
+
+def test_missing_transfer_syntax_and_preamble(tmp_path: Path) -> None:
+    for implicit in (False, True):
+        path = tmp_path / f"{implicit}.dicom"
+        dataset = dicom(path)
+        del dataset.file_meta.TransferSyntaxUID
+        dataset.save_as(path, implicit_vr=implicit, little_endian=True)
+        assert gray(path) == [0, 128, 255]
+    bare = dicom(tmp_path / "bare.dcm")
+    bare.preamble, bare.file_meta = None, FileMetaDataset()
+    bare.save_as(tmp_path / "bare.dcm", implicit_vr=True, little_endian=True)
+    assert gray(tmp_path / "bare.dcm") == [0, 128, 255]
+
+
+def test_dicom_colour_and_frames(tmp_path: Path) -> None:
+    path = tmp_path / "x.dicom"
+    colour = dicom(path, np.zeros((2, 2)), SamplesPerPixel=3, PhotometricInterpretation="RGB")
+    colour.PlanarConfiguration = 0
+    colour.BitsAllocated, colour.BitsStored, colour.HighBit = 8, 8, 7
+    colour.PixelData = bytes([10, 20, 30] * 4)
+    colour.save_as(path, enforce_file_format=True)
+    assert open_image("x.dicom", tmp_path).getpixel((1, 1)) == (10, 20, 30)
+    frames = dicom(path, NumberOfFrames=2, PixelData=RAMP.tobytes() + RAMP[:, ::-1].tobytes())
+    frames.save_as(path, enforce_file_format=True)
+    assert gray(path) == [0, 128, 255]
+    palette = dicom(path, PhotometricInterpretation="PALETTE COLOR")
+    palette.save_as(path, enforce_file_format=True)
+    with pytest.raises(ImageError, match="palette"):
+        open_image("x.dicom", tmp_path)
+
+
+def test_dicom_that_cannot_be_decoded_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "x.dicom"
+    lossless = dicom(path, PixelData=encapsulate([b"\xff\xd8\xff\xd9"]))
+    lossless.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    lossless["PixelData"].VR = "OB"
+    lossless["PixelData"].is_undefined_length = True
+    lossless.save_as(path, enforce_file_format=True)
+    with pytest.raises(ImageError, match=r"JPEG Lossless(.|\n)*(pylibjpeg|gdcm)"):
+        open_image("x.dicom", tmp_path)
+    empty = dicom(path)
+    del empty.PixelData
+    empty.save_as(path, enforce_file_format=True)
+    with pytest.raises(ImageError, match="no PixelData"):
+        open_image("x.dicom", tmp_path)
+    dicom(path).save_as(path, enforce_file_format=True)
+    truncate(path)
+    with pytest.raises(ImageError, match=r"x\.dicom"):
+        open_image("x.dicom", tmp_path)
+
+
+def test_hash_names_the_pixels(tmp_path: Path) -> None:
+    picture(1).save(tmp_path / "a.png")
+    picture(1).save(tmp_path / "b.bmp")
+    picture(2).save(tmp_path / "c.png")
+    one, same, other = hash_images(["a.png", "b.bmp", "c.png"], tmp_path, threads=2)
+    assert one == same == image_sha(picture(1))
+    assert one != other
+    tall, wide = Image.new("RGB", (2, 3)), Image.new("RGB", (3, 2))
+    assert image_sha(tall) != image_sha(wide)
+    assert len(image_sha(tall)) == 16
+
+
+def test_hashes_come_in_order_with_errors_in_place(tmp_path: Path) -> None:
+    names = [f"{seed}.png" for seed in range(150)]
+    for seed, name in enumerate(names):
+        picture(seed, 2).save(tmp_path / name)
+    (tmp_path / "70.png").write_bytes(b"broken")
+    found = hash_images(names, tmp_path, threads=3)
+    assert isinstance(found[70], ImageError)
+    expected = [image_sha(picture(seed, 2)) for seed in range(150) if seed != 70]
+    assert [sha for sha in found if isinstance(sha, str)] == expected
+    assert hash_images([], tmp_path, threads=2) == []

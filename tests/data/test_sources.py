@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+
+from jomed.data.sources import DataError, clean_text, find_all, locate, read_table, text_problem
+
+
+def test_nearest_then_newest_wins(tmp_path: Path) -> None:
+    for folder in ("a/b", "v1", "v2"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "x.csv").touch()
+    assert locate(tmp_path, ["x.csv"], "X", "url") == tmp_path / "v2/x.csv"
+    assert len(find_all(tmp_path, ["x.csv"])) == 3
+    (tmp_path / "x.csv").touch()
+    assert locate(tmp_path, ["x.csv"], "X", "url") == tmp_path / "x.csv"
+    with pytest.raises(DataError, match=r"X is not below .*y\.csv.*https://x"):
+        locate(tmp_path, ["y.csv"], "X", "https://x")
+
+
+def test_tables_are_text_and_columns_found_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("\ufeffID, Name ,Age\r\n007,None,NA\r\n8,,3\r\n".encode())
+    table = read_table(path, ["age", "id", "name"])
+    assert table.to_numpy().tolist() == [["NA", "007", "None"], ["3", "8", ""]]
+    with pytest.raises(DataError, match="no column sex; its columns are id, name, age"):
+        read_table(path, ["sex"])
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(tmp_path / "absent.csv", ["id"])
+
+
+def test_texts() -> None:
+    assert clean_text("\u00a0 a\t\u200ab\r\n") == "a b"
+    assert [text_problem(text, 3) for text in ("", "ab", "abc")] == ["empty text", "short text", ""]

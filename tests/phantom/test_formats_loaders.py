@@ -1,0 +1,111 @@
+"""The loaders of real data read the synthetic files: the usable comes back, the rest is listed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_items import SPLITS, draw, labelled, questions, records
+from PIL import Image
+
+from jomed.config import load_config
+from jomed.data.benchmarks import medmnist as medmnist_loader
+from jomed.data.benchmarks import vindr_pcxr as vindr_loader
+from jomed.data.benchmarks import vqa_rad as vqa_loader
+from jomed.data.corpora import mimic_cxr as mimic_loader
+from jomed.data.corpora import pmc_oa as pmc_loader
+from jomed.data.corpora import roco as roco_loader
+from jomed.data.images import ImageError, open_image
+from jomed.phantom.formats import medmnist, mimic_cxr, pmc_oa, roco, vindr_pcxr, vqa_rad
+from jomed.phantom.items import LabelItem
+from jomed.records import Record
+
+CONFIG = load_config(profile="tiny", benchmark="retina")
+EXTRA_SKIPS = {"mimic_cxr": "lateral image beside a frontal one"}
+CORPORA = {
+    "roco": (roco.write, roco_loader.load),
+    "pmc_oa": (pmc_oa.write, pmc_loader.load),
+    "mimic_cxr": (mimic_cxr.write, mimic_loader.load),
+}
+
+
+def opens(record: Record, root: Path) -> bool:
+    try:
+        open_image(record.image, root)
+    except ImageError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_corpus_comes_back_but_for_what_is_broken(name, tmp_path):
+    write, load = CORPORA[name]
+    items = records()
+    planted = write(tmp_path, items, 5)
+    found, skipped = load(tmp_path, CONFIG.data)
+    usable = [record for record in found if opens(record, tmp_path)]
+    lost = len(found) - len(usable) + len(skipped)
+    assert len(usable) == planted.records
+    assert lost == sum(planted.broken.values()) + planted.notes.get(EXTRA_SKIPS.get(name, ""), 0)
+    drawn = {item.text.strip() for item in items}
+    plain = [record.text for record in usable if record.text in drawn]
+    assert len(set(plain)) == len(plain) >= planted.records - 4  # quotes and panel marks stay
+    assert len({record.group for record in usable}) <= len({item.group for item in items})
+
+
+def test_roco_images_and_captions_stay_together(tmp_path):
+    items = {item.text.strip(): item for item in records()}
+    roco.write(tmp_path, list(items.values()), 5)
+    found, _ = roco_loader.load(tmp_path, CONFIG.data)
+    checked = 0
+    for record in found:
+        item = items[record.text.removeprefix('"')]
+        if opens(record, tmp_path):
+            shown = np.asarray(open_image(record.image, tmp_path), dtype=float)
+            drawn = np.asarray(Image.fromarray(item.image).convert("RGB"), dtype=float)
+            assert np.abs(shown - drawn).mean() < 4
+            checked += 1
+    assert checked == 46
+
+
+def test_medmnist_comes_back_unchanged(tmp_path):
+    benchmark = CONFIG.benchmark
+    items = [LabelItem(draw(2 * i + 1), (i % 5,), i, SPLITS[i % 3]) for i in range(15)]
+    planted = medmnist.write(tmp_path / benchmark.path, items, 0)
+    samples, skipped = medmnist_loader.load(tmp_path, benchmark, CONFIG.data)
+    assert (len(samples), skipped) == (planted.records, [])
+    in_order = [item for split in SPLITS for item in items if item.split == split]
+    for sample, item in zip(samples, in_order, strict=True):
+        assert sample.answer == benchmark.answers[item.labels[0]]
+        np.testing.assert_array_equal(np.asarray(open_image(sample.image, tmp_path)), item.image)
+
+
+def test_vindr_comes_back_but_for_two_images(tmp_path):
+    config = load_config(profile="tiny", benchmark="vindr_pcxr")
+    assert config.benchmark.label_names == vindr_pcxr.LABELS
+    items = labelled()
+    planted = vindr_pcxr.write(tmp_path / config.benchmark.path, items, 5)
+    samples, skipped = vindr_loader.load(tmp_path, config.benchmark, config.data)
+    assert len(samples) == planted.records
+    assert len(skipped) == sum(planted.broken.values()) == 2
+    drawn = {}
+    for item in items:
+        gray = np.array(Image.fromarray(item.image).convert("L"))
+        gray[0, 0], gray[0, -1] = 0, 255
+        drawn[gray.tobytes()] = ", ".join(map(str, item.labels))
+    for sample in samples:
+        shown = np.asarray(open_image(sample.image, tmp_path))
+        assert drawn[shown[..., 0].tobytes()] == sample.answer
+
+
+def test_vqa_rad_comes_back_but_for_two_questions(tmp_path):
+    config = load_config(profile="tiny", benchmark="vqa_rad")
+    items = questions()
+    planted = vqa_rad.write(tmp_path / config.benchmark.path, items, 5)
+    samples, skipped = vqa_loader.load(tmp_path, config.benchmark, config.data)
+    assert len(samples) == planted.records
+    assert len(skipped) == sum(planted.broken.values()) == 2
+    answers = {item.question: item for item in items}
+    for sample in samples:
+        item = answers[sample.question]
+        assert (sample.answer, sample.answer_type) == (item.answer, "open")
+        assert (sample.split == "test") == (item.split == "test")

@@ -1,0 +1,208 @@
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from reading_cases import make_config, record_frame, sample_frame
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
+
+from jomed.reading.answers import AnswerSet
+from jomed.reading.finetune import FinetuneError, FinetuneReport, finetune_reader
+from jomed.reading.packing import ReaderError
+from jomed.reading.prompts import Prompt
+from jomed.reading.reader import Reader
+from jomed.reading.supervision import (
+    IGNORED,
+    AnswerCollator,
+    Example,
+    answer_loss,
+    make_examples,
+)
+
+SAMPLES = sample_frame(
+    *(
+        {
+            "sample_id": f"{split}{i}",
+            "split": split,
+            "image": f"{'abcd'[i]}.png",
+            "answer": str(i),
+        }
+        for split in ("train", "val")
+        for i in range(3)
+    )
+)
+RECORDS = record_frame(
+    {"record_id": "r1", "image": "c.png", "text": "one"},
+    {"record_id": "r2", "image": "d.png", "text": "another text"},
+)
+CANDIDATES: dict[str, Sequence[str]] = {name: ("r1", "r2") for name in SAMPLES["sample_id"]}
+STAGE1 = {
+    "stage1__max_steps": 5,
+    "stage1__batch_size": 2,
+    "stage1__gradient_accumulation": 2,
+    "stage1__learning_rate": 5e-3,
+    "stage1__eval_every": 2,
+    "stage1__lora_rank": 4,
+}
+
+Tune = Callable[..., FinetuneReport]
+
+
+@pytest.fixture
+def tune(image_root: Path, reader_folders: dict[str, Path]) -> Tune:
+    def run(folder: Path, *callbacks: Any, family: str = "qwen2_vl", **overrides: Any) -> Any:
+        config = make_config(family, **(STAGE1 | overrides))
+        data = (SAMPLES, RECORDS, CANDIDATES, image_root)
+        return finetune_reader(config, reader_folders[family], *data, folder, callbacks)
+
+    return run
+
+
+class StopAt(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    """Stop in the middle of training, cleanly or as a crash would."""
+
+    def __init__(self, step: int, crash: bool):
+        self.step = step
+        self.crash = crash
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            if self.crash:
+                raise KeyboardInterrupt
+            control.should_training_stop = True
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def test_one_example_per_sample_and_candidate(image_root: Path) -> None:
+    candidates = {**CANDIDATES, "train1": ("",)}
+    examples = make_examples(make_config(), SAMPLES, RECORDS, candidates, "train")
+    assert len(examples) == 5
+    assert examples[1] == Example(Prompt("d.png", "another text", "a.png", "which?"), "0")
+    assert examples[2] == Example(Prompt(None, None, "b.png", "which?"), "1")
+    with pytest.raises(ReaderError, match="1 of 3 samples of the val split"):
+        make_examples(make_config(), SAMPLES, RECORDS, {**CANDIDATES, "val2": ()}, "val")
+
+
+def test_only_the_answer_and_the_end_of_the_turn_are_supervised(reader: Reader) -> None:
+    tokenizer = reader.packer.tokenizer
+    end = tokenizer.eos_token_id
+    prompts = [Prompt("a.png", "one", "b.png", "which?"), Prompt(None, None, "c.png", "is it?")]
+    batch = AnswerCollator(reader.packer)([Example(prompts[0], "yes"), Example(prompts[1], "1")])
+    said = tokenizer(["yes", "1"])["input_ids"]
+    assert batch["labels"].tolist() == [[*said[0], end], [IGNORED, IGNORED, *said[1], end]]
+    packed = reader.packer.pack(prompts)
+    for row, mask, prompt, answer in zip(
+        batch["input_ids"], batch["attention_mask"], packed, said, strict=True
+    ):
+        assert row[mask == 1].tolist() == [*prompt.ids.tolist(), *answer, end]
+
+
+def test_the_loss_is_the_negative_log_probability_of_the_answers(reader: Reader) -> None:
+    prompts = [Prompt("a.png", "one", "b.png", "which?"), Prompt(None, None, "c.png", "is it?")]
+    answers = AnswerSet(("yes", "1"))
+    scores = reader.score(prompts, answers)
+    batch = AnswerCollator(reader.packer)([Example(prompts[0], "yes"), Example(prompts[1], "1")])
+    labels = batch.pop("labels")
+    with torch.inference_mode():
+        logits = reader.model(**batch, logits_to_keep=labels.shape[1] + 1).logits[:, :-1]
+    expected = -(scores[0, 0] + scores[1, 1]) / 2
+    assert float(answer_loss(logits, labels)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_training_learns_and_the_best_adapter_can_be_loaded(
+    tune: Tune, load_reader: Callable[..., Reader], tmp_path: Path, family: str
+) -> None:
+    report = tune(tmp_path, family=family)
+    steps = [entry["step"] for entry in report.evaluations]
+    assert (report.steps, report.train_examples, report.val_examples) == (5, 6, 6)
+    assert steps == [2, 4, 5]
+    assert report.best_loss == min(entry["loss"] for entry in report.evaluations)
+    assert json.loads((tmp_path / "report.json").read_text())["best_step"] == report.best_step
+    assert not list(tmp_path.rglob("*.pt*"))
+    plain = load_reader(family)
+    tuned = load_reader(family, adapter=tmp_path / "adapter")
+    assert tuned.key != plain.key
+    answers = AnswerSet(("0", "1", "2"))
+    prompts = [
+        Prompt(f"{record}.png", text, f"{image}.png", "which?")
+        for image in "abc"
+        for record, text in (("c", "one"), ("d", "another text"))
+    ]
+    gold = np.repeat(range(3), 2)
+    before, after = (
+        reader.score(prompts, answers)[range(6), gold].mean() for reader in (plain, tuned)
+    )
+    assert after > before
+    # The end of the turn is part of the loss but not of these scores.
+    assert -after <= report.best_loss + 1e-4
+
+
+def test_in_bfloat16_an_adapter_stays_beside_the_weights(
+    tune: Tune, load_reader: Callable[..., Reader], tmp_path: Path
+) -> None:
+    tune(tmp_path, stage1__max_steps=1)
+    adapter = tmp_path / "adapter"
+    for name, tensor in (adapted := weights(tmp_path)).items():
+        adapted[name] = torch.ones_like(tensor) / 8
+    save_file(adapted, adapter / "adapter_model.safetensors")
+    answers, prompts = AnswerSet(("yes", "no")), [Prompt("a.png", "one", "b.png", "which?")]
+    merged = load_reader("qwen2_vl", adapter).score(prompts, answers)
+    beside = load_reader("qwen2_vl", adapter, backbone__dtype="bfloat16")
+    plain = load_reader("qwen2_vl", backbone__dtype="bfloat16")
+    assert beside.model.dtype == torch.bfloat16
+    assert any("lora" in name for name, _ in beside.model.named_parameters())
+    error = np.abs(beside.score(prompts, answers) - merged).max()
+    assert 20 * error < np.abs(plain.score(prompts, answers) - merged).max()
+
+
+def test_both_towers_are_adapted_and_nothing_between_them(tune: Tune, tmp_path: Path) -> None:
+    for family, towers in {
+        "qwen2_vl": ("language_model.layers.1.mlp.down_proj", "visual.blocks.1.attn.qkv"),
+        "pixtral": ("language_model.layers.1.mlp.down_proj", "vision_tower.transformer.layers.1"),
+    }.items():
+        tune(tmp_path / family, family=family, stage1__max_steps=1)
+        names = list(weights(tmp_path / family))
+        for tower in towers:
+            assert any(tower in name for name in names), tower
+        assert not any(
+            part in name for name in names for part in ("merger", "projector", "lm_head")
+        )
+
+
+@pytest.mark.parametrize(("step", "crash"), [(4, False), (3, True)])
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
+    tune: Tune, tmp_path: Path, step: int, crash: bool
+) -> None:
+    whole = tune(tmp_path / "whole")
+    stop = StopAt(step, crash)
+    if crash:
+        with pytest.raises(KeyboardInterrupt):
+            tune(tmp_path / "parts", stop)
+        # A checkpoint whose writing was interrupted must not be taken.
+        shutil.copytree(
+            tmp_path / "parts/checkpoints/checkpoint-2", tmp_path / "parts/checkpoints/checkpoint-3"
+        )
+        (tmp_path / "parts/checkpoints/checkpoint-3/trainer_state.json").write_text("{")
+    else:
+        assert tune(tmp_path / "parts", stop).steps == 4
+    assert not (tmp_path / "parts" / "adapter").exists()
+    resumed = tune(tmp_path / "parts")
+    assert resumed == whole
+    expected = weights(tmp_path / "whole")
+    for name, tensor in weights(tmp_path / "parts").items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+
+
+def test_a_complete_run_is_only_read(tune: Tune, tmp_path: Path) -> None:
+    report = tune(tmp_path, stage1__max_steps=1)
+    assert tune(tmp_path, StopAt(1, crash=True), stage1__max_steps=1) == report
+    with pytest.raises(FinetuneError, match="another run"):
+        tune(tmp_path, stage1__max_steps=2)

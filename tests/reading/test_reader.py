@@ -1,0 +1,183 @@
+"""Scores and generations against the whole model, fed by the processor alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from reading_cases import PROMPTS, make_config
+
+from jomed.data.images import open_image
+from jomed.reading import forward
+from jomed.reading.answers import AnswerSet
+from jomed.reading.caches import TensorCache
+from jomed.reading.loading import reader_key
+from jomed.reading.packing import ReaderError, limit_side, model_inputs
+from jomed.reading.prompts import Prompt, prompt_messages
+from jomed.reading.reader import Reader, plan_batches
+
+ONE_TOKEN = AnswerSet(("0", "1", "2"))
+SEVERAL = AnswerSet(("yes", "no", "yes it is", "3, 7", "3", ""))
+
+
+@torch.inference_mode()
+def naive_score(reader: Reader, prompt: Prompt, answer: str, root: Path, end: bool) -> float:
+    """Return the teacher-forced log-probability of one answer from one full forward pass."""
+    processor, model = reader.packer.processor, reader.model
+    text = processor.apply_chat_template(
+        prompt_messages(prompt), tokenize=False, add_generation_prompt=True
+    )
+    said = answer + (processor.tokenizer.eos_token if end else "")
+    images = [limit_side(open_image(address, root), 64) for address in prompt.images]
+    inputs = processor(
+        text=[text + said], images=images, add_special_tokens=False, return_tensors="pt"
+    )
+    logp = model(**inputs).logits[0].log_softmax(-1)
+    ids = inputs["input_ids"][0]
+    count = len(processor.tokenizer(said, add_special_tokens=False)["input_ids"])
+    places = range(len(ids) - count, len(ids))
+    return float(sum(logp[place - 1, ids[place]] for place in places))
+
+
+@pytest.mark.parametrize(("answers", "end"), [(ONE_TOKEN, False), (SEVERAL, True)])
+def test_scores_equal_those_of_one_full_forward_per_answer(
+    reader: Reader, image_root: Path, answers: AnswerSet, end: bool
+) -> None:
+    expected = [
+        [naive_score(reader, prompt, answer, image_root, end) for answer in answers.answers]
+        for prompt in PROMPTS
+    ]
+    scores = reader.score(PROMPTS, answers)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+    single = np.concatenate([reader.score([prompt], answers) for prompt in PROMPTS])
+    np.testing.assert_allclose(single, scores, atol=1e-4)
+
+
+def test_a_batch_may_mix_answer_sets(reader: Reader) -> None:
+    reader.token_budget = 10_000
+    sets = [ONE_TOKEN, SEVERAL, ONE_TOKEN, AnswerSet(("left lung", "right lung")), SEVERAL]
+    batches = list(reader.score_batches(PROMPTS, sets))
+    assert len(batches) == 1
+    for index, values in zip(*batches[0], strict=True):
+        alone = reader.score([PROMPTS[index]], sets[index])[0]
+        np.testing.assert_allclose(values, alone, atol=1e-4)
+
+
+def test_logits_in_small_pieces_give_the_same_scores(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = reader.score(PROMPTS, SEVERAL)
+    monkeypatch.setattr(forward, "_LOGITS_AT_ONCE", 3 * 264)
+    np.testing.assert_allclose(reader.score(PROMPTS, SEVERAL), expected, atol=1e-5)
+
+
+def test_probabilities_of_all_first_tokens_sum_to_one(reader: Reader) -> None:
+    vocabulary = AnswerSet(tuple(chr(i) for i in range(33, 127)))
+    scores = reader.score(PROMPTS[:1], vocabulary)[0]
+    others = naive_other_mass(reader, PROMPTS[0], vocabulary)
+    assert np.exp(scores).sum() + others == pytest.approx(1, abs=1e-4)
+
+
+@torch.inference_mode()
+def naive_other_mass(reader: Reader, prompt: Prompt, answers: AnswerSet) -> float:
+    inputs = model_inputs(reader.packer, reader.packer.pack([prompt]), None)
+    p = reader.model(**inputs).logits[0, -1].softmax(-1)
+    mine = [reader.packer.tokenizer(a)["input_ids"][0] for a in answers.answers]
+    return float(1 - p[mine].sum())
+
+
+def test_generations_are_the_greedy_continuation(reader: Reader) -> None:
+    tokenizer, image = reader.packer.tokenizer, reader.packer.image_token
+    # Random weights may say an image token, which the whole model cannot read back.
+    reader.model.generation_config.suppress_tokens = [image]
+    texts = reader.generate(PROMPTS, max_new_tokens=4)
+    for prompt, text in zip(PROMPTS, texts, strict=True):
+        ids: list[int] = []
+        while len(ids) < 4 and tokenizer.eos_token_id not in ids:
+            inputs = model_inputs(
+                reader.packer, reader.packer.pack([prompt]), [np.array(ids, np.int64)]
+            )
+            with torch.inference_mode():
+                logits = reader.model(**inputs).logits[0, -1]
+            ids.append(int(logits.index_fill(0, torch.tensor([image]), -torch.inf).argmax()))
+        assert text == tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+def test_a_generation_ends_with_the_turn(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = reader.packer.tokenizer
+    said = [*tokenizer(" yes")["input_ids"], tokenizer.eos_token_id, *tokenizer("no")["input_ids"]]
+
+    def generate(input_ids: torch.Tensor, **_: object) -> torch.Tensor:
+        return torch.cat([input_ids, torch.tensor([said] * len(input_ids))], dim=1)
+
+    monkeypatch.setattr(reader.model, "generate", generate)
+    assert reader.generate(PROMPTS, max_new_tokens=9) == ["yes"] * len(PROMPTS)
+
+
+def test_vision_features_are_computed_once_per_image(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, original = [], reader.model.get_image_features
+
+    def counting(**arguments: Any) -> Any:
+        calls.append(len(arguments[reader.packer.family.geometry_name]))
+        return original(**arguments)
+
+    monkeypatch.setattr(reader.model, "get_image_features", counting)
+    kept = reader.score(PROMPTS, ONE_TOKEN)
+    reader.score(PROMPTS, SEVERAL)
+    assert sum(calls) == 4
+    reader._features = TensorCache(limit=0)
+    reader.token_budget = 1
+    np.testing.assert_allclose(reader.score(PROMPTS, ONE_TOKEN), kept, atol=1e-4)
+    assert sum(calls) == 4 + sum(len(prompt.images) for prompt in PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "extras", "budget", "expected"),
+    [
+        ([5, 9, 7], [0, 0, 0], 18, [[1, 2], [0]]),
+        ([5, 5], [0, 5], 20, [[1, 0]]),
+        ([5, 5], [0, 5], 19, [[1], [0]]),
+        ([50, 3], [0, 0], 10, [[0], [1]]),
+        ([], [], 10, []),
+    ],
+)
+def test_batches_are_sorted_by_length_and_keep_to_the_budget(
+    lengths: list[int], extras: list[int], budget: int, expected: list[list[int]]
+) -> None:
+    assert plan_batches(lengths, extras, budget) == expected
+
+
+def test_the_key_names_all_that_decides_a_score(
+    load_reader: Callable[..., Reader], reader_folders: dict[str, Path]
+) -> None:
+    reader = load_reader("qwen2_vl")
+    folder, processor = reader_folders["qwen2_vl"], reader.packer.processor
+
+    def key(**overrides: object) -> str:
+        config = make_config("qwen2_vl", **overrides)
+        return reader_key(config, folder, reader.model, processor, None)
+
+    assert key() == reader.key == load_reader("qwen2_vl", backbone__token_budget=9).key
+    changed = [{"prompt__max_side": 32}, {"prompt__max_text_chars": 9}]
+    keys = {key(), load_reader("pixtral").key, *(key(**change) for change in changed)}
+    processor.chat_template += " "
+    assert len(keys | {key()}) == 5
+
+
+def test_missing_parts_are_named(load_reader: Callable[..., Reader], tmp_path: Path) -> None:
+    with pytest.raises(ReaderError, match="no such folder"):
+        Reader.load(make_config(), tmp_path / "none", None, tmp_path)
+    with pytest.raises(ReaderError, match="run stage 1"):
+        load_reader("qwen2_vl", adapter=tmp_path)
+
+
+def test_a_prompt_beyond_a_sliding_window_is_refused(load_reader: Callable[..., Reader]) -> None:
+    reader = load_reader("pixtral")
+    reader.model.config.text_config.sliding_window = 20
+    with pytest.raises(ReaderError, match=r"sliding window of the model \(20\)"):
+        reader.score(PROMPTS, ONE_TOKEN)

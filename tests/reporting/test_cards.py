@@ -1,0 +1,85 @@
+import pandas as pd
+
+from jomed.catalogue import BenchmarkConfig
+from jomed.data.leakage import count_leakage, find_leakage
+from jomed.data.merge import CorpusReport
+from jomed.records import Record, Skipped
+from jomed.reporting.cards import corpus_card, dataset_card, run_card
+
+BENCHMARK = BenchmarkConfig(
+    name="own",
+    title="Own set",
+    loader="medmnist",
+    task="single_label",
+    path="own.npz",
+    md5=None,
+    url="https://example.org",
+    licence="CC BY 4.0",
+    access="dua",
+    question="what?",
+    answers=("0", "1"),
+    label_names=("healthy", "ill"),
+    paper_column="Own",
+)
+SAMPLES = pd.DataFrame(
+    {
+        "sample_id": ["a", "b", "c", "d"],
+        "split": ["train", "train", "test", "test"],
+        "answer_type": "label",
+        "group": ["p1", "p1", "p1", ""],
+        "image_sha": ["1", "2", "3", "4"],
+    }
+)
+NO_RECORDS = pd.DataFrame({"record_id": [], "group": [], "image_sha": []}, dtype=str)
+
+
+def test_dataset_card_counts_splits_groups_skips_and_leaks() -> None:
+    skipped = [Skipped("own", f"img{n}", "unreadable image", "") for n in range(2)]
+    leaks = count_leakage(find_leakage(SAMPLES, NO_RECORDS), SAMPLES)
+    card = dataset_card(BENCHMARK, SAMPLES, skipped, leaks)
+    assert "## Own set" in card
+    assert "- **Access**: data use agreement: signed by every user" in card
+    assert "- **Classes**: healthy, ill" in card
+    assert "| train | 2 | 1 | label 2 |" in card
+    assert "| val | 0 | 0 |  |" in card
+    assert "| test | 2 | 1 | label 2 |" in card
+    assert "| own | unreadable image | 2 | img0 |" in card
+    assert "| group | test in train | 1 | 2 | 50.0 % |" in card
+    assert "image" not in card.split("Leakage:")[1]
+
+
+def test_dataset_card_without_skips_and_leaks() -> None:
+    clean = SAMPLES.assign(group="")
+    leaks = count_leakage(find_leakage(clean, NO_RECORDS), clean)
+    card = dataset_card(BENCHMARK, clean, [], leaks)
+    assert "Nothing was skipped." in card
+    assert "No exact image and no group is shared" in card
+
+
+def test_corpus_card_names_what_must_stay() -> None:
+    records = [
+        Record("r:1", "roco", "1.jpg", "t", "a", "CC BY", "open", "x"),
+        Record("m:1", "mimic_cxr", "2.jpg", "t", "p", "PhysioNet", "credentialed", "y"),
+    ]
+    counts = pd.DataFrame({"source": ["roco", "mimic_cxr"], "loaded": [1, 1]})
+    card = corpus_card(CorpusReport(records, [], pd.DataFrame(), counts))
+    assert "| mimic_cxr | PhysioNet | credentialed |" in card
+    assert "| roco | 1 |" in card
+    assert "made from credentialed data" in card
+    assert "must not leave this host" in card
+
+
+def test_run_card() -> None:
+    manifest = {
+        "name": "reader own",
+        "written": "2030-01-01",
+        "content": "c0ffee",
+        "provenance": {"config": "0123"},
+        "files": {"adapter.safetensors": {"bytes": 12, "sha256": "ab" * 32}},
+    }
+    card = run_card(manifest, {"open"})
+    assert "## reader own" in card
+    assert "- **Config**: 0123" in card
+    assert "| adapter.safetensors | 12 | abababababab |" in card
+    assert "All data that went in are open." in card
+    assert "made from dua data" in run_card(manifest, ["open", "dua"])
