@@ -2,7 +2,9 @@
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
-RUN := $(VENV)/bin/python -m jomed matrix
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m jomed matrix
+TEST := JOMED_PROGRESS=0 $(BIN)/python -m pytest -n 2 --dist loadscope
 STAMP := $(VENV)/.installed
 
 # Two single-threaded jobs beat one job with two threads (see README).
@@ -10,7 +12,7 @@ export HF_HUB_OFFLINE ?= 1
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lint evidence retina-small clean
+.PHONY: help setup reproduce test lint evidence retina-small notebooks clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -27,20 +29,27 @@ $(STAMP): pyproject.toml constraints.txt
 reproduce: $(STAMP) ## every notebook, table and figure of the phantom profile
 	$(RUN) --profile phantom
 
-test: $(STAMP) ## the walkthrough, then all tests
+test: $(STAMP) ## the walkthrough, all tests, and the notebooks against their committed outputs
 	$(RUN) --profile phantom --matrix walkthrough
-	$(VENV)/bin/python -m pytest
+	$(TEST) tests
+	$(TEST) --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
 
 lint: $(STAMP) ## format, style and types, without changing a file
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 evidence: $(STAMP) ## the phantom profile at three seeds, for the claims in the README
 	$(RUN) --profile phantom_evidence
 
+retina-small: export JOMED_DATA ?= ../shared/data
 retina-small: $(STAMP) ## tiny models on the real RetinaMNIST (set JOMED_DATA)
 	$(RUN) --profile retina_small
+
+notebooks: $(STAMP) ## execute the committed notebooks in place
+	$(RUN) --profile phantom --matrix walkthrough
+	JOMED_PROGRESS=0 $(BIN)/python -m nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 clean: ## remove caches; runs/ and .venv stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .snakemake build jomed.egg-info

@@ -18,6 +18,7 @@ __all__ = [
     "data_root",
     "score_table_path",
     "short_stamp",
+    "stage_notebooks",
     "stamp",
 ]
 
@@ -66,6 +67,19 @@ def artifact(config: RunConfig, stage: str) -> Artifact:
     folder = config.runs_dir / config.profile / stage
     path = folder / f"{label}-{config.section_hash(*sections)}"
     return Artifact(path, f"{stage} {path.name}", _remedy(config, notebook))
+
+
+def stage_notebooks(config: RunConfig) -> dict[str, str]:
+    """The stages of a run in order, each with the notebook that makes it.
+
+    Left out is what a run does not make: the world of real data, published models.
+    """
+    unmade = {
+        "world": config.data.world is None,
+        "encoder": config.encoder.tiny is None,
+        "backbone": config.backbone.tiny is None,
+    }
+    return {stage: row[0] for stage, row in _STAGES.items() if not unmade.get(stage, False)}
 
 
 def score_table_path(config: RunConfig) -> Path:

@@ -29,6 +29,7 @@ __all__ = [
     "configure",
     "load_config",
     "load_matrix",
+    "matrix_configs",
     "project_root",
     "with_overrides",
 ]
@@ -105,6 +106,11 @@ class RunConfig(ProfileConfig):
             chosen[name] = value
         text = json.dumps(chosen, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def run_name(self) -> str:
+        """Benchmark, backbone and seed: the name of the run among those of its profile."""
+        return f"{self.benchmark.name}.{self.backbone.name}.s{self.seed}"
 
     @property
     def hash(self) -> str:
@@ -209,7 +215,9 @@ def configure(namespace: Mapping[str, object]) -> RunConfig:
     for name in chosen:
         if name not in PARAMETERS:
             raise ConfigError(f"unknown parameter {name!r}{nearest(name, PARAMETERS)}")
-    return load_config(**chosen)
+    # A notebook about a matrix has no run of its own: it is configured as the first one.
+    first = load_matrix(chosen["matrix"])[0] if chosen.get("matrix") else {}
+    return load_config(**{**first, **chosen})
 
 
 def load_matrix(name: str) -> list[dict[str, Any]]:
@@ -231,3 +239,10 @@ def load_matrix(name: str) -> list[dict[str, Any]]:
         for backbone in entry["backbones"]
         for seed in entry["seeds"]
     ]
+
+
+def matrix_configs(config: RunConfig) -> list[RunConfig]:
+    """The configuration of every run of ``config.matrix``, all else as in ``config``."""
+    names = ("profile", "overrides", "runs_dir", "matrix")
+    shared: dict[str, Any] = {name: getattr(config, name) for name in names}
+    return [load_config(**shared, **run) for run in load_matrix(config.matrix)]

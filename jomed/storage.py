@@ -71,9 +71,9 @@ class Artifact:
         """
         folder = self.path.parent / f".{self.path.name}.unfinished"
         folder.mkdir(parents=True, exist_ok=True)
-        with folder.with_suffix(".lock").open("w") as lock:
+        with contextlib.ExitStack() as held:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.enter_context(locked(folder.with_suffix(".lock"), wait=False))
             except BlockingIOError:
                 raise RuntimeError(f"{self.name}: another process is writing {folder}") from None
             # A process that ended between our two steps may have published the folder.
@@ -109,6 +109,18 @@ class Artifact:
         os.replace(folder, self.path)
         with atomic_write(self.path / COMPLETE) as temporary:
             temporary.write_text(f"{content}\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: bool) -> Iterator[None]:
+    """Hold the lock file ``path``, which is free again when its process ends, even by a kill.
+
+    Where another process holds it: wait for it, or raise BlockingIOError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
 
 
 @contextlib.contextmanager

@@ -56,8 +56,8 @@ def test_every_benchmark_is_in_the_paper_matrix() -> None:
 @pytest.mark.parametrize("profile", names("profiles"))
 def test_profiles_say_what_they_cost(profile: str) -> None:
     comment = (PARAMS / "profiles" / f"{profile}.yaml").read_text().split("\ndescription")[0]
-    assert comment.startswith("# Runtime:")
-    assert "Memory:" in comment
+    assert comment.startswith("# Runtime")
+    assert "memory" in comment.lower()
     assert "# For:" in comment
 
 
@@ -75,7 +75,8 @@ def test_questions_are_the_papers() -> None:
 
 
 def test_vindr_question_names_every_label_with_its_index() -> None:
-    benchmark = load_config(benchmark="vindr_pcxr").benchmark
+    paper = load_config("paper", "vindr_pcxr", backbone="qwen2_vl_7b", encoder="biomedclip")
+    benchmark = paper.benchmark
     assert len(benchmark.label_names) == 15
     assert benchmark.question is not None
     for index, name in enumerate(benchmark.label_names):
@@ -116,7 +117,7 @@ def test_hash_covers_results_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         load_config("retina_small", seed=1),
         load_config("retina_small", backbone="tiny_pixtral"),
         load_config("retina_small", overrides={"stage2.alpha": 0.61}),
-        load_config("retina_small", overrides={"data.world.noise": 0.09}),
+        load_config("retina_small", overrides={"data.record_text": "grade {label}"}),
     ]
     assert len({base.hash, *(other.hash for other in others)}) == 5
 

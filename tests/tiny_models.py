@@ -20,6 +20,8 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
+from jomed.phantom.tiny_readers import PIXTRAL_CHAT, QWEN_CHAT
+
 QWEN_SPECIAL = [
     "<|endoftext|>",
     "<|im_start|>",
@@ -30,19 +32,6 @@ QWEN_SPECIAL = [
     "<|video_pad|>",
 ]
 PIXTRAL_SPECIAL = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[IMG]", "[IMG_BREAK]", "[IMG_END]"]
-
-QWEN_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}"
-    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-PIXTRAL_TEMPLATE = (
-    "<s>{% for message in messages %}[INST]{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}[IMG]{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}[/INST]{% endfor %}"
-)
 
 
 def byte_tokenizer(special: list[str], **roles: str) -> PreTrainedTokenizerFast:
@@ -63,7 +52,7 @@ def qwen_processor() -> Qwen2VLProcessor:
         image_processor=Qwen2VLImageProcessor(**sizes),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(patch_size=7, merge_size=2),
-        chat_template=QWEN_TEMPLATE,
+        chat_template=QWEN_CHAT,
     )
 
 
@@ -74,7 +63,7 @@ def pixtral_processor() -> PixtralProcessor:
         image_processor=PixtralImageProcessor(patch_size=7, size={"longest_edge": 112}),
         tokenizer=byte_tokenizer(PIXTRAL_SPECIAL, **roles),
         patch_size=7,
-        chat_template=PIXTRAL_TEMPLATE,
+        chat_template=PIXTRAL_CHAT,
     )
 
 

@@ -13,17 +13,21 @@ class DataError(Exception):
     """A data set as a whole is missing or is not what it should be; says what to do about it."""
 
 
+class MissingData(DataError):  # noqa: N818 - says what happened
+    """A data set, or a file without which it cannot be read, is not there."""
+
+
 def locate(root: Path, names: Sequence[str], what: str, url: str) -> Path:
     """The file below `root` that marks a data set, looked for at most two folders deep.
 
     `names` are file names or glob patterns in order of preference. Where several match at one depth
     the last in alphabetical order wins, which is the newest release of a versioned folder. Raises
-    DataError, naming `what` and `url`, when nothing matches.
+    MissingData, naming `what` and `url`, when nothing matches.
     """
     found = find_all(root, names)
     if not found:
         wanted = " or ".join(names)
-        raise DataError(
+        raise MissingData(
             f"{what} is not below {root}: no {wanted} in it or up to two folders deeper. "
             f"Get it from {url} and put its folder there."
         )

@@ -8,7 +8,7 @@ and each drawn sample brings its predictions of all seeds (cluster = sample, or 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import fmean, stdev
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -194,8 +194,9 @@ def _mean_replicates(replicates: Sequence[FloatArray | None]) -> FloatArray | No
 
 
 def _over_seeds(values: Sequence[float], name: str) -> Row:
-    spread = stdev(values) if len(values) > 1 else float("nan")
-    return {"seeds": len(values), name: fmean(values), "spread": spread}
+    numbers = np.asarray(values, dtype=float)
+    spread = numbers.std(ddof=1) if len(numbers) > 1 else np.nan
+    return {"seeds": len(numbers), name: float(numbers.mean()), "spread": float(spread)}
 
 
 def _seed_metrics(cell: Estimates, level: float) -> Iterator[Row]:

@@ -18,12 +18,14 @@ FOLDER = "general"
 class GeneralPair:
     """An image (address below the data root), its text, and questions about the text.
 
-    `tasks` holds (question, answer) pairs; every answer can be read off `text`.
+    `tasks` holds (question, answer) pairs whose answers can be read off `text`, `sights` those
+    about the look of the image: body part and acquisition, never the finding.
     """
 
     image: str
     text: str
     tasks: tuple[tuple[str, str], ...]
+    sights: tuple[tuple[str, str], ...]
 
 
 def write_general(root: Path, images: Sequence[np.ndarray], pairs: Sequence[GeneralPair]) -> None:
@@ -40,7 +42,12 @@ def read_general(root: Path) -> list[GeneralPair]:
     with (root / FOLDER / "pairs.jsonl").open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     return [
-        GeneralPair(row["image"], row["text"], tuple((q, a) for q, a in row["tasks"]))
+        GeneralPair(
+            row["image"],
+            row["text"],
+            tuple((q, a) for q, a in row["tasks"]),
+            tuple((q, a) for q, a in row["sights"]),
+        )
         for row in rows
     ]
 

@@ -38,5 +38,5 @@ def labelled_pairs(config: RunConfig, samples: Sequence[Sample]) -> list[General
             (WHETHER.format(name=other), "Yes" if other == name else "No"),
         )
         text = template.format(label=sample.answer, label_name=name)
-        pairs.append(GeneralPair(sample.image, text, tasks))
+        pairs.append(GeneralPair(sample.image, text, tasks, sights=()))
     return pairs

@@ -1,7 +1,8 @@
 """What can be seen and said in the phantom world: anatomies, acquisition styles, findings, words.
 
 Everything here is invented. The finding names borrow the label lists of the real benchmarks so that
-their label order and answer texts are exercised, but the drawn shapes have nothing to do with medicine.
+their label order and answer texts are exercised, but the drawn shapes have nothing to do with
+medicine.
 """
 
 from dataclasses import dataclass
@@ -55,11 +56,37 @@ CHEST = Anatomy(
     ),
     findings=(
         Finding(0, "none", 0.22, ("normal lungs", "clear lungs", "unremarkable thorax")),
-        Finding(1, "ring", 0.18, ("bronchitis", "bronchial inflammation", "tracheobronchitis"), (0.3, 0.3)),
-        Finding(2, "dots", 0.18, ("bronchopneumonia", "lobular pneumonia", "patchy pneumonia"), (0.7, 0.3)),
-        Finding(4, "bars", 0.16, ("bronchiolitis", "small airway inflammation", "bronchiolar disease"), (0.3, 0.7)),
-        Finding(6, "disc", 0.16, ("pneumonia", "lobar consolidation", "airspace infection"), (0.7, 0.7)),
-        Finding(9, "cross", 0.10, ("tuberculosis", "mycobacterial infection", "koch disease"), (0.5, 0.5)),
+        Finding(
+            1,
+            "ring",
+            0.18,
+            ("bronchitis", "bronchial inflammation", "tracheobronchitis"),
+            (0.3, 0.3),
+        ),
+        Finding(
+            2,
+            "dots",
+            0.18,
+            ("bronchopneumonia", "lobular pneumonia", "patchy pneumonia"),
+            (0.7, 0.3),
+        ),
+        Finding(
+            4,
+            "bars",
+            0.16,
+            ("bronchiolitis", "small airway inflammation", "bronchiolar disease"),
+            (0.3, 0.7),
+        ),
+        Finding(
+            6, "disc", 0.16, ("pneumonia", "lobar consolidation", "airspace infection"), (0.7, 0.7)
+        ),
+        Finding(
+            9,
+            "cross",
+            0.10,
+            ("tuberculosis", "mycobacterial infection", "koch disease"),
+            (0.5, 0.5),
+        ),
     ),
 )
 
@@ -77,10 +104,24 @@ FUNDUS = Anatomy(
     ),
     findings=(
         Finding(0, "none", 0.26, ("healthy retina", "normal fundus", "retina without lesions")),
-        Finding(1, "dots", 0.18, ("mild retinopathy", "early microaneurysms", "minimal retinopathy")),
-        Finding(2, "bars", 0.22, ("moderate retinopathy", "scattered haemorrhages", "cotton wool spots")),
-        Finding(3, "ring", 0.20, ("severe retinopathy", "venous beading", "preproliferative retinopathy")),
-        Finding(4, "cross", 0.14, ("proliferative retinopathy", "neovascularisation", "fibrovascular tissue")),
+        Finding(
+            1, "dots", 0.18, ("mild retinopathy", "early microaneurysms", "minimal retinopathy")
+        ),
+        Finding(
+            2, "bars", 0.22, ("moderate retinopathy", "scattered haemorrhages", "cotton wool spots")
+        ),
+        Finding(
+            3,
+            "ring",
+            0.20,
+            ("severe retinopathy", "venous beading", "preproliferative retinopathy"),
+        ),
+        Finding(
+            4,
+            "cross",
+            0.14,
+            ("proliferative retinopathy", "neovascularisation", "fibrovascular tissue"),
+        ),
     ),
 )
 
@@ -88,13 +129,27 @@ SKIN = Anatomy(
     name="skin",
     modality=("dermoscopy image", "dermatoscopic view", "skin surface microscopy"),
     colour=(1.0, 0.75, 0.65),
-    styles=("polarised", "non polarised", "contact plate", "immersion oil", "close range", "flash lit"),
+    styles=(
+        "polarised",
+        "non polarised",
+        "contact plate",
+        "immersion oil",
+        "close range",
+        "flash lit",
+    ),
     findings=(
-        Finding(0, "bars", 0.10, ("actinic keratosis", "solar keratosis", "intraepithelial carcinoma")),
+        Finding(
+            0, "bars", 0.10, ("actinic keratosis", "solar keratosis", "intraepithelial carcinoma")
+        ),
         Finding(1, "disc", 0.14, ("basal cell carcinoma", "basalioma", "rodent ulcer")),
         Finding(2, "dots", 0.16, ("benign keratosis", "seborrhoeic keratosis", "solar lentigo")),
         Finding(3, "ring", 0.08, ("dermatofibroma", "fibrous histiocytoma", "sclerosing nodule")),
-        Finding(4, "cross", 0.16, ("melanoma", "malignant pigmented lesion", "malignant melanocytic tumour")),
+        Finding(
+            4,
+            "cross",
+            0.16,
+            ("melanoma", "malignant pigmented lesion", "malignant melanocytic tumour"),
+        ),
         Finding(5, "none", 0.28, ("melanocytic nevus", "common mole", "benign nevus")),
         Finding(6, "wedge", 0.08, ("vascular lesion", "haemangioma", "angiokeratoma")),
     ),

@@ -14,6 +14,7 @@ from jomed.phantom.labelled import labelled_pairs
 from jomed.phantom.pretrain_encoder import pretrain_encoder
 from jomed.phantom.pretrain_reader import pretrain_reader
 from jomed.retrieval.encoders import Encoder, load_encoder
+from jomed.storage import locked
 
 LOSSES = "losses.json"
 Trainer = Callable[[RunConfig, Sequence[GeneralPair], Path, Path], list[float]]
@@ -42,13 +43,16 @@ def pretraining_losses(config: RunConfig, stage: str) -> list[float]:
 
 
 def _trained(config: RunConfig, made: Artifact, train: Trainer) -> Path:
+    """The folder of a tiny model; a process that finds another one training it waits for that."""
     if not made.is_complete():
-        torch.set_num_threads(config.runtime.threads)
-        root = data_root(config)
-        pairs = _general_pairs(config, root)
-        with made.writing(**stamp(config)) as folder:
-            losses = train(config, pairs, root, folder)
-            (folder / LOSSES).write_text(json.dumps(losses))
+        with locked(made.path.with_name(f".{made.path.name}.lock"), wait=True):
+            if not made.is_complete():
+                torch.set_num_threads(config.runtime.threads)
+                root = data_root(config)
+                pairs = _general_pairs(config, root)
+                with made.writing(**stamp(config)) as folder:
+                    losses = train(config, pairs, root, folder)
+                    (folder / LOSSES).write_text(json.dumps(losses))
     return made.require()
 
 

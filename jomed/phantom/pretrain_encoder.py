@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import open_clip
-from open_clip.transform import PreprocessCfg, image_transform_v2
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch.nn import functional as F  # noqa: N812
 
 from jomed.catalogue import TinyEncoderConfig

@@ -20,6 +20,8 @@ BETAS = (0.9, 0.98)
 WEIGHT_DECAY = 0.05
 WARMUP = 0.1
 CLIP_NORM = 1.0
+SIGHT_SHARE = 0.2
+"""Share of the questions that are about the look of the query image."""
 # Label strings that no general text holds; without them they would have no token of their own.
 SPOKEN = ("background: user assistant Yes No , . ? 0 1 2 3 4 5 6 7 8 9",)
 
@@ -30,12 +32,17 @@ def pretrain_reader(
     """Build, train and save a tiny reader to `folder` as a published checkpoint would be.
 
     One example: the image and text of a pair, the image of *any* pair as query, and a question
-    about the text. Returns the loss of every step (mean negative log-probability of the answers).
+    about the text or about the look of the query image. Returns the loss of every step (mean
+    negative log-probability of the answers).
     """
     tiny = config.backbone.tiny
     if tiny is None:
         raise ValueError(f"backbone {config.backbone.name!r} is a published model, not a tiny one")
-    texts = [text for pair in pairs for text in (pair.text, *(t for qa in pair.tasks for t in qa))]
+    texts = [
+        text
+        for pair in pairs
+        for text in (pair.text, *(t for qa in pair.tasks + pair.sights for t in qa))
+    ]
     spoken = (*SPOKEN, config.benchmark.question or "", *config.benchmark.answers)
     processor = build_processor(config.backbone.family, tiny, [*texts, *spoken])
     torch.manual_seed(0)
@@ -72,13 +79,12 @@ def _train(
     return losses
 
 
-def _examples(
-    pairs: Sequence[GeneralPair], count: int, rng: np.random.Generator
-) -> list[Example]:
+def _examples(pairs: Sequence[GeneralPair], count: int, rng: np.random.Generator) -> list[Example]:
     examples = []
     for shown, query in rng.integers(len(pairs), size=(count, 2)):
-        pair = pairs[shown]
-        question, answer = pair.tasks[int(rng.integers(len(pair.tasks)))]
+        pair, sights = pairs[shown], pairs[query].sights
+        tasks = sights if sights and rng.random() < SIGHT_SHARE else pair.tasks
+        question, answer = tasks[int(rng.integers(len(tasks)))]
         prompt = Prompt(pair.image, pair.text, pairs[query].image, question)
         examples.append(Example(prompt, answer))
     return examples

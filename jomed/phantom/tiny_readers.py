@@ -119,13 +119,14 @@ def _text_sizes(tiny: TinyBackboneConfig, tokenizer: Any) -> dict[str, Any]:
 def _qwen2_vl(tiny: TinyBackboneConfig, tokenizer: Any) -> Qwen2VLForConditionalGeneration:
     ids = tokenizer.convert_tokens_to_ids
     half = tiny.hidden // tiny.heads // 2
-    rope = {"rope_type": "default", "rope_theta": 10000.0}
+    # Time takes the first half of the frequencies, height and width share the rest.
+    sections = [half - 2 * (half // 4), half // 4, half // 4]
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": sections}
     config = Qwen2VLConfig(
         text_config={
             **_text_sizes(tiny, tokenizer),
             "bos_token_id": None,
-            # Time takes the first half of the frequencies, height and width share the rest.
-            "rope_parameters": {**rope, "mrope_section": [half - 2 * (half // 4), *[half // 4] * 2]},
+            "rope_parameters": rope,
         },
         vision_config={
             "depth": tiny.vision_layers,

@@ -79,6 +79,10 @@ WHICH = (
     "What is the diagnosis according to the background?",
     "What does the report name as the finding?",
 )
+LABEL = (
+    "What is the label number of the reported finding?",
+    "Which label numbers does the report stand for?",
+)
 WHETHER = (
     "Does the background report {name}?",
     "Is {name} present according to the report?",
@@ -87,6 +91,8 @@ WHETHER = (
 STYLE = ("How was the image acquired?", "Which acquisition does the background describe?")
 BODY = ("Which body part does the background describe?", "What part of the body is shown?")
 AGE = ("How old is the person in the background?", "What is the age in the report?")
+SIGHT_STYLE = ("How was the last image acquired?",)
+SIGHT_BODY = ("Which body part does the last image show?",)
 NOT_STATED = "not stated"
 
 
@@ -102,18 +108,29 @@ def reading_task(
     Every answer stands in the text: nothing teaches the reader to diagnose an image.
     """
     draw = rng.random()
-    if draw < 0.4 or (said.named and draw < 0.55):
-        names = " and ".join(finding.names[0] for finding in findings)
-        return pick(WHICH, rng), names if said.named else NOT_STATED
-    if draw < 0.8:
+    if draw < 0.55:
+        ask_label = draw < 0.22
+        if not said.named:
+            answer = NOT_STATED
+        elif ask_label:
+            answer = ", ".join(str(finding.label) for finding in findings)
+        else:
+            answer = " and ".join(finding.names[0] for finding in findings)
+        return pick(LABEL if ask_label else WHICH, rng), answer
+    if draw < 0.83:
         asked = _asked(anatomy, findings, said, rng)
         present = said.named and asked in findings
         return pick(WHETHER, rng).format(name=pick(asked.names, rng)), "Yes" if present else "No"
-    if draw < 0.87:
+    if draw < 0.89:
         return pick(STYLE, rng), anatomy.styles[style]
-    if draw < 0.93:
+    if draw < 0.94:
         return pick(BODY, rng), anatomy.name
-    return pick(AGE, rng), " ".join(str(said.age))
+    return pick(AGE, rng), str(said.age)
+
+
+def sight_tasks(anatomy: Anatomy, style: int) -> tuple[tuple[str, str], ...]:
+    """Questions about the look of an image and their answers: what a general reader can see."""
+    return ((SIGHT_STYLE[0], anatomy.styles[style]), (SIGHT_BODY[0], anatomy.name))
 
 
 def _asked(

@@ -1,7 +1,7 @@
 """The phantom world: drawn once per profile and written in the real data sets' own formats."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from jomed.phantom.general import GeneralPair, general_address, write_general
 from jomed.phantom.items import LabelItem, Planted, QuestionItem, RecordItem
 from jomed.phantom.lexicon import BREAST, CHEST, FUNDUS, SKIN, Anatomy, Finding
 from jomed.phantom.questions import ask
-from jomed.phantom.wording import Description, Shares, describe, reading_task
+from jomed.phantom.wording import Description, Shares, describe, reading_task, sight_tasks
 from jomed.settings import WorldConfig
 
 SECOND_FINDING = 0.35
@@ -28,6 +28,8 @@ MIXED = ((FUNDUS, 0.45), (CHEST, 0.15), (SKIN, 0.25), (BREAST, 0.15))
 GENERAL = ((FUNDUS, 0.34), (CHEST, 0.34), (SKIN, 0.2), (BREAST, 0.12))
 CORPORA = {"roco": (roco.write, MIXED), "pmc_oa": (pmc_oa.write, MIXED)}
 LABELLED = {"breast": BREAST, "derma": SKIN, "retina": FUNDUS, "vindr_pcxr": CHEST}
+LabelWriter = Callable[[Path, Sequence[LabelItem], int], Planted]
+WRITERS: dict[str, LabelWriter] = {"medmnist": medmnist.write, "vindr_pcxr": vindr_pcxr.write}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,9 @@ class Artist:
             return anatomy.findings[int(self.rng.choice(len(weights), p=weights))]
 
         chosen = {one()}
-        if anatomy is CHEST and anatomy.healthy not in chosen:
-            if self.rng.random() < SECOND_FINDING:
-                chosen |= {one()} - {anatomy.healthy}
+        sick_chest = anatomy is CHEST and anatomy.healthy not in chosen
+        if sick_chest and self.rng.random() < SECOND_FINDING:
+            chosen |= {one()} - {anatomy.healthy}
         return tuple(sorted(chosen, key=lambda finding: finding.label))
 
 
@@ -88,7 +90,7 @@ def draw_world(world: WorldConfig, root: Path) -> dict[str, Planted]:
     retina, vindr_pcxr, vqa_rad). The same settings give the same files.
     """
     _general(world, root)
-    planted = {"roco": Planted(0)}
+    planted: dict[str, Planted] = {}
     items = {name: _record_items(world, name, mix) for name, (_, mix) in CORPORA.items()}
     items["pmc_oa"][-REPEATED:] = items["roco"][:REPEATED]
     for name, (write, _) in CORPORA.items():
@@ -96,10 +98,10 @@ def draw_world(world: WorldConfig, root: Path) -> dict[str, Planted]:
     chest = _record_items(world, "mimic_cxr", ((CHEST, 1.0),))
     planted["mimic_cxr"] = mimic_cxr.write(root, chest, world.seed)
     for name, anatomy in LABELLED.items():
-        held = name == "vindr_pcxr"
-        write_items: Callable[..., Planted] = vindr_pcxr.write if held else medmnist.write
-        target = root / _benchmark(name).path
-        planted[name] = write_items(target, _label_items(world, name, anatomy, held), world.seed)
+        benchmark = _benchmark(name)
+        held = benchmark.loader != "medmnist"
+        drawn = _label_items(world, name, anatomy, held)
+        planted[name] = WRITERS[benchmark.loader](root / benchmark.path, drawn, world.seed)
     target = root / _benchmark("vqa_rad").path
     planted["vqa_rad"] = vqa_rad.write(target, _question_items(world), world.seed)
     return planted
@@ -138,7 +140,8 @@ def _general(world: WorldConfig, root: Path) -> None:
             for _ in range(TASKS_PER_PAIR)
         )
         images.append(case.image)
-        pairs.append(GeneralPair(general_address(position), said.text, tasks))
+        sights = sight_tasks(case.anatomy, case.style)
+        pairs.append(GeneralPair(general_address(position), said.text, tasks, sights))
     write_general(root, images, pairs)
 
 

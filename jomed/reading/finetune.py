@@ -16,7 +16,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments, se
 from jomed.artifacts import atomic_write
 from jomed.config import RunConfig
 from jomed.reading.families import FAMILIES
-from jomed.reading.loading import load_base, resolve_device
+from jomed.reading.loading import load_base, quiet_peft, resolve_device
 from jomed.reading.packing import PromptPacker
 from jomed.reading.supervision import AnswerCollator, Example, ReaderTrainer, make_examples
 
@@ -125,7 +125,9 @@ def _adapted(config: RunConfig, base: Path | str, root: Path) -> tuple[Any, Prom
         target_modules="all-linear",
         exclude_modules=family.not_adapted,
     )
-    return get_peft_model(model, settings), PromptPacker(processor, family, root, config.prompt)
+    with quiet_peft():
+        adapted = get_peft_model(model, settings)
+    return adapted, PromptPacker(processor, family, root, config.prompt)
 
 
 def _arguments(config: RunConfig, checkpoints: Path) -> TrainingArguments:
@@ -160,6 +162,7 @@ def _arguments(config: RunConfig, checkpoints: Path) -> TrainingArguments:
         seed=config.seed,
         data_seed=config.seed,
         report_to=[],
+        log_level="error",
         disable_tqdm=os.environ.get("JOMED_PROGRESS") == "0",
         **every,
     )

@@ -1,14 +1,18 @@
 """Loading a reader's parts from a local folder or a hub id, and the key that names a reader."""
 
+import contextlib
 import hashlib
 import json
 import os
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from transformers import GenerationConfig
+from transformers.utils import logging as transformers_logging
 
 from jomed.config import RunConfig
 from jomed.reading.families import FAMILIES
@@ -17,6 +21,9 @@ from jomed.reading.prompts import PROMPT_VERSION
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _HASH_CHUNK = 2**22
+
+# Bars over the tensors of a file: jomed.progress shows what takes time.
+transformers_logging.disable_progress_bar()
 
 
 def resolve_device(config: RunConfig) -> torch.device:
@@ -73,13 +80,24 @@ def _greedy(published: Any, tokenizer: Any) -> GenerationConfig:
     )
 
 
+@contextlib.contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Silence one warning: PEFT asks models for a property that transformers has renamed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+        )
+        yield
+
+
 def with_adapter(model: Any, adapter: Path) -> Any:
     """Return the model with a PEFT adapter, frozen.
 
     In float32 the adapter is merged into the weights, which saves its cost in every forward
     pass. In bfloat16 it stays beside them: rounding the sum would lose part of a small update.
     """
-    adapted = PeftModel.from_pretrained(model, adapter)
+    with quiet_peft():
+        adapted = PeftModel.from_pretrained(model, adapter)
     if model.dtype == torch.float32:
         return adapted.merge_and_unload().eval()
     return adapted.get_base_model().eval()

@@ -29,13 +29,16 @@ class Candidate:
     text: str
     answer: str
     weight: float
-    correct: bool
+    correct: bool | None
     access: str
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One sample with its candidates and the fused answer (Eq. 3); `access` is the benchmark's."""
+    """One sample with its candidates and the fused answer (Eq. 3); `access` is the benchmark's.
+
+    An image of unknown diagnosis has the gold answer "" and nothing correct or wrong (None).
+    """
 
     sample_id: str
     image: Image.Image
@@ -43,7 +46,7 @@ class Case:
     gold: str
     candidates: Sequence[Candidate]
     fused_answer: str
-    fused_correct: bool
+    fused_correct: bool | None
     access: str
 
 
@@ -56,13 +59,14 @@ def case_strip(case: Case, provenance: Provenance, name: str = "case_strip") -> 
     if not case.candidates:
         raise FrameError(f"case {case.sample_id} has no candidate to show")
     levels = {case.access, *(candidate.access for candidate in case.candidates)}
-    restricted = levels != {"open"}
+    restricted = provenance.restricts(levels)
     count = len(case.candidates)
     with st.style():
         figure = plt.figure(figsize=(min(1.9 * (count + 1), 12.0), 3.6))
         grid = figure.add_gridspec(2, count + 1, height_ratios=(1.0, 0.5))
         width = int(14 * figure.get_figwidth() / (count + 1))
-        query = [_fold(case.question, width), f"truth: {textwrap.shorten(case.gold, width)}"]
+        truth = textwrap.shorten(case.gold, width) or "not known"
+        query = [_fold(case.question, width), f"truth: {truth}"]
         _picture(figure.add_subplot(grid[0, 0]), case.image, "query", "#222222")
         axis = figure.add_subplot(grid[1, 0])
         _words(axis, "\n".join(query), f"fused: {case.fused_answer}", case.fused_correct)
@@ -116,15 +120,16 @@ def _picture(axis: Axes, image: Image.Image, title: str, colour: str) -> None:
         spine.set(visible=True, color=colour, linewidth=2)
 
 
-def _words(axis: Axes, text: str, answer: str, correct: bool) -> None:
+def _words(axis: Axes, text: str, answer: str, correct: bool | None) -> None:
     """Text from the top, answer at the bottom; the mark tells right from wrong without colour."""
     axis.axis("off")
-    colour, mark = (st.GREEN, "✓") if correct else (st.VERMILION, "✗")
+    looks = {True: (st.GREEN, "✓"), False: (st.VERMILION, "✗"), None: ("#333333", "")}
+    colour, mark = looks[correct]
     axis.text(0.5, 1.0, text, ha="center", va="top", fontsize=7, color="#333333")
     axis.text(
         0.5,
         0.0,
-        f"{textwrap.shorten(answer, 24, placeholder=' …')} {mark}",
+        f"{textwrap.shorten(answer, 24, placeholder=' …')} {mark}".rstrip(),
         ha="center",
         va="bottom",
         fontsize=9,

@@ -5,6 +5,7 @@ returns the Figure, so that a notebook shows it by naming it in the last line of
 """
 
 from jomed.reporting.figure_cases import Candidate, Case, case_strip, method_diagram
+from jomed.reporting.figure_data import Tile, image_grid, label_distribution, loss_curves
 from jomed.reporting.figure_results import inconsistency_shares, method_comparison, oracle_gap
 from jomed.reporting.figure_training import (
     agreement_before_after,
@@ -17,11 +18,15 @@ from jomed.reporting.figure_training import (
 __all__ = [
     "Candidate",
     "Case",
+    "Tile",
     "agreement_before_after",
     "case_strip",
+    "image_grid",
     "inconsistency_shares",
     "index_latency_recall",
+    "label_distribution",
     "learning_curves",
+    "loss_curves",
     "method_comparison",
     "method_diagram",
     "oracle_gap",

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +17,21 @@ from jomed.storage import atomic_write
 RESTRICTED = "derived from credentialed records: must not leave this host"
 
 
+LABEL_NOTES = {
+    "phantom": "phantom world: these numbers say nothing about medicine",
+    "retina_small": (
+        "tiny models trained on this benchmark's own training split: "
+        "compare methods, not with the paper"
+    ),
+}
+
+
 def label_note(label: str | None) -> str:
-    """What every caption says about a profile with a label; empty for real data (None)."""
-    return f"{label} world: these numbers say nothing about medicine" if label else ""
+    """What every caption says about a profile with this label; empty for real data (None).
+
+    A label that is not in `LABEL_NOTES` is its own sentence.
+    """
+    return LABEL_NOTES.get(label, label) if label else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,8 @@ class Provenance:
     the same input gives the same bytes; commit, time, versions and device (`details`) go to the
     sidecar. `root` receives `tables/<profile>` and `figures/<profile>`, `private_root` (never
     under version control) what shows single records that are not open. `titles` are the words
-    shown for benchmarks and backbones.
+    shown for benchmarks and backbones; `part` is a subfolder of the profile's. Nothing
+    of a `synthetic` world is private.
     """
 
     profile: str
@@ -40,10 +53,15 @@ class Provenance:
     private_root: Path
     details: Mapping[str, object] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
+    part: str = ""
+    synthetic: bool = False
 
     @classmethod
-    def of(cls, configs: RunConfig | Sequence[RunConfig]) -> Self:
-        """Provenance of an item made from one run or from several runs of one profile."""
+    def of(cls, configs: RunConfig | Sequence[RunConfig], part: str = "") -> Self:
+        """Provenance of an item made from one run or from several runs of one profile.
+
+        `part` names a folder below the profile's own, for items of a single run.
+        """
         runs = [configs] if isinstance(configs, RunConfig) else list(configs)
         profiles = {run.profile for run in runs}
         if len(profiles) != 1:
@@ -64,7 +82,10 @@ class Provenance:
         details = {"runs": [stamp(run) for run in runs]}
         parts_of = [part for run in runs for part in (run.benchmark, run.backbone)]
         titles = {part.name: part.title for part in parts_of}
-        return cls(first.profile, first.label, line, project_root(), private, details, titles)
+        # Without a data root all images are drawn, whatever access the originals have.
+        drawn = all(run.data.root is None for run in runs)
+        root = project_root()
+        return cls(first.profile, first.label, line, root, private, details, titles, part, drawn)
 
     def named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame` with the titles of its benchmarks and backbones in place of their names."""
@@ -76,10 +97,14 @@ class Provenance:
         parts = [title, label_note(self.label), RESTRICTED if restricted else "", self.line]
         return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 
+    def restricts(self, access: Iterable[str]) -> bool:
+        """Whether an item that shows single records of these access levels must stay private."""
+        return not self.synthetic and bool(set(access) - {"open"})
+
     def folder(self, kind: str, restricted: bool = False) -> Path:
         """Folder for items of `kind` ("tables" or "figures"), created when absent."""
         root = self.private_root if restricted else self.root
-        folder = root / kind / self.profile
+        folder = root / kind / self.profile / self.part
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

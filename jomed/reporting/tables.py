@@ -27,10 +27,8 @@ CELL_COLUMNS = (
     *("paper", "paper_version", "difference", "agrees"),
 )
 HOLM_LEVEL = 0.05
-NOTE = (
-    "Percent (mean ± standard deviation where there are several seeds), interval in brackets;"
-    " Δ = ours − paper, † where the paper's value lies outside our interval"
-)
+NOTE = "Percent (mean ± standard deviation where there are several seeds), interval in brackets"
+AGAINST_PAPER = "; Δ = ours − paper, † where the paper's value lies outside our interval"
 STARS = (
     "; against {reference}: * where the paired interval excludes 0, ** where the Holm-adjusted"
     f" p is below {HOLM_LEVEL} as well"
@@ -161,7 +159,8 @@ def write_table(
     if differences is not None:
         references = map(title_of, ordered(differences["reference"]))
         stars = STARS.format(reference=" / ".join(references))
-    caption = provenance.caption(f"{title}. {NOTE}{stars}")
+    note = NOTE if paper is None else NOTE + AGAINST_PAPER
+    caption = provenance.caption(f"{title}. {note}{stars}")
     numbers = ("ours", "spread", "low", "high", "difference")
     shown = provenance.named(table)
     contents = {

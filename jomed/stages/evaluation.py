@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 
 from jomed.artifacts import artifact, score_table_path, stamp
 from jomed.config import RunConfig
 from jomed.evaluation.estimates import EvaluatedRun
-from jomed.evaluation.fusion import HeadList
 from jomed.evaluation.methods import Method, method_named
 from jomed.evaluation.predictions import ScoredSample, label_scores, predict
 from jomed.evaluation.significance import Resampling
@@ -53,7 +53,7 @@ class Examiner:
             self.reader, table, self.samples, self.finder.records, pairs, sets, self.config, parts
         )
         table.close()
-        scored: dict[str, dict[str, object]] = {}
+        scored: dict[str, dict[str, np.ndarray]] = {}
         for (sample_id, record_id), row in zip(pairs, values, strict=True):
             scored.setdefault(sample_id, {})[record_id] = row
         return [
@@ -63,7 +63,7 @@ class Examiner:
                 gold=spoken_answer(str(row.answer), self.config.benchmark),
                 answers=sets[str(row.sample_id)].answers,
                 found=lists[str(row.sample_id)],
-                log_likelihoods=scored[str(row.sample_id)],  # type: ignore[arg-type]
+                log_likelihoods=scored[str(row.sample_id)],
                 generations=said.get(str(row.sample_id)),
             )
             for row in self.samples.itertuples(index=False)

@@ -1,6 +1,6 @@
 """Stage 03: records to a search index, and finding candidates in it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +47,7 @@ class Finder:
         self.records = read_corpora(config).records
         self.index = Index.open(artifact(config, "index").require())
         self.index.require_encoder(self.encoder)
-        self.queries = Queries(
-            samples, self.encoder, data_root(config), self.records, self.index
-        )
+        self.queries = Queries(samples, self.encoder, data_root(config), self.records, self.index)
 
     def untrained(self, head: HeadName) -> QueryHead:
         """A head as it is before stage 2: exactly the frozen encoder."""
@@ -71,9 +69,7 @@ class Finder:
 
     def find(self, head: QueryHead, count: int) -> dict[str, HeadList]:
         """The `count` best records of every sample under a head, self-matches excluded."""
-        scores, rows = self.index.search(
-            self.embed(head), head.head, count, self.queries.exclude
-        )
+        scores, rows = self.index.search(self.embed(head), head.head, count, self.queries.exclude)
         ids = self.index.record_ids
         return {
             sample_id: HeadList(tuple(ids[row] for row in found), tuple(values))
@@ -88,6 +84,6 @@ class Finder:
         return {sample_id: joined(sample_id, lists) for sample_id in self.queries.ids}
 
 
-def joined(sample_id: str, lists: list[Mapping[str, HeadList]] | list[dict[str, HeadList]]) -> list[str]:
+def joined(sample_id: str, lists: Iterable[Mapping[str, HeadList]]) -> list[str]:
     """The record ids of several heads' lists for one sample, each once, in order."""
     return list(dict.fromkeys(i for found in lists for i in found[sample_id].record_ids))

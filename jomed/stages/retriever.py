@@ -91,6 +91,15 @@ def shuffled_control(config: RunConfig) -> RunConfig:
     return with_overrides(config, {"stage2.likelihoods": "shuffled"})
 
 
+def prepare_control(config: RunConfig, reader: Reader) -> list[RunConfig]:
+    """Train the shuffled control where the profile evaluates it; returns its run, or nothing."""
+    controls = [shuffled_control(config)] if "shuffled" in config.evaluation.methods else []
+    for control in controls:
+        for head in control.stage2.heads:
+            prepare_head(control, head, reader)
+    return controls
+
+
 def training_log(config: RunConfig, head: HeadName) -> pd.DataFrame:
     """The log of stage 2, one row per step or validation."""
     return pd.read_json(artifact(config, f"head_{head}").require() / LOG_FILE, lines=True)

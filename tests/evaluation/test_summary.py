@@ -125,6 +125,18 @@ def test_over_seeds_mean_spread_and_pairing() -> None:
     assert (same["mean"], same["spread"]) == (0.5, 0.0)
 
 
+def test_a_seed_without_inconsistent_samples_leaves_no_mean_and_no_spread() -> None:
+    agreed = {"s1": ("00", "0"), "s2": ("11", "1"), "s3": ("11", "1"), "s4": ("00", "0")}
+    runs = [_run(seed=s, standard_rag=rag, jomed=JOMED) for s, rag in ((0, RAG), (1, agreed))]
+    frame = summarise(runs, "standard_rag", DRAWS).seed_metrics
+    row = _one(frame, method="jomed", subset="inconsistent", metric="accuracy")
+    assert (row["seeds"], row["n"]) == (2, 1.0)
+    assert np.isnan(row["mean"])
+    assert np.isnan(row["spread"])
+    whole = _one(frame, method="jomed", subset="all", metric="accuracy")
+    assert (whole["mean"], whole["spread"]) == (0.75, 0.0)
+
+
 def test_one_seed_has_no_spread(summary: Summary) -> None:
     assert summary.seed_metrics["spread"].isna().all()
 

@@ -14,6 +14,11 @@ from jomed.phantom.formats import mimic_cxr, plant, pmc_oa, roco, tally, vindr_p
 from jomed.phantom.items import Planted, RecordItem
 
 
+def mode_of(path: Path) -> str:
+    with Image.open(path) as image:
+        return str(image.mode)
+
+
 def bytes_below(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
@@ -83,7 +88,7 @@ def test_roco_files_agree_and_hold_the_drawn_captions(tmp_path):
             named = [folder / "images" / f"{row}.jpg", folder / "images" / licence["PMC_ID"]]
             found = [path for path in named if path.exists() and readable(path)]
             usable += len(found)
-            modes += [Image.open(path).mode for path in found]
+            modes += [mode_of(path) for path in found]
         seen += ids
     assert len(set(seen)) == 48
     assert usable == planted.records == 46
@@ -138,10 +143,12 @@ def test_mimic_tables_images_and_reports_fit_together(tmp_path):
         report = tmp_path / mimic_cxr.REPORT_FOLDER / f"{folder}.txt"
         if image.exists() and readable(image) and report.exists():
             usable += 1
-            assert Image.open(image).mode == "L"
+            assert mode_of(image) == "L"
             written = " ".join(report.read_text(encoding="utf-8").split())
             assert texts[int(row.study_id) - 59_990_000] in written
-            assert all(len(line) <= 80 and line[:1] == " " for line in report.open())
+            assert all(
+                len(line) <= 80 and line[:1] == " " for line in report.read_text().splitlines()
+            )
     assert usable == planted.records + 1 == 20  # one of them has a report without findings
     assert planted.broken["image outside the training split"] == 24
     assert sum(count for name, count in planted.notes.items() if name.startswith("report")) == 19

@@ -3,14 +3,31 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
-from jomed.config import load_config
-from jomed.reporting.provenance import RESTRICTED, Provenance, label_note
+from jomed.config import load_config, project_root
+from jomed.reporting.provenance import LABEL_NOTES, RESTRICTED, Provenance, label_note
 
 
 def test_label_note() -> None:
     assert label_note("phantom") == "phantom world: these numbers say nothing about medicine"
     assert label_note(None) == ""
+    assert label_note("retina_small") == (
+        "tiny models trained on this benchmark's own training split: "
+        "compare methods, not with the paper"
+    )
+    assert label_note("pilot data: not for publication") == "pilot data: not for publication"
+
+
+@pytest.mark.parametrize("path", sorted((project_root() / "params/profiles").glob("*.yaml")))
+def test_every_label_of_a_profile_has_its_sentence(path: Path) -> None:
+    label = yaml.safe_load(path.read_text())["label"]
+    assert label is None or label in LABEL_NOTES
+
+
+def test_the_sentence_of_the_profile_is_in_the_caption(tmp_path: Path) -> None:
+    caption = Provenance.of(load_config("retina_small", runs_dir=tmp_path)).caption("Table")
+    assert caption.startswith("Table. tiny models trained on")
 
 
 def test_of_several_runs(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from jomed.catalogue import BenchmarkConfig
 from jomed.data.benchmarks.common import limit
 from jomed.data.images import image_sha, to_rgb
-from jomed.data.sources import DataError, file_md5
+from jomed.data.sources import DataError, MissingData, file_md5
 from jomed.records import SPLITS, Sample, Skipped
 from jomed.settings import DataConfig
 
@@ -62,7 +62,7 @@ def _source(benchmark: BenchmarkConfig) -> str:
 
 def _check_file(path: Path, benchmark: BenchmarkConfig) -> None:
     if not path.is_file():
-        raise DataError(f"{path} is missing; download {_source(benchmark)} to that place.")
+        raise MissingData(f"{path} is missing; download {_source(benchmark)} to that place.")
     if benchmark.md5 and (md5 := file_md5(path)) != benchmark.md5:
         raise DataError(
             f"{path} has MD5 {md5}, not that of the official file: a broken download or another "
@@ -76,7 +76,8 @@ def _read_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, S, S) or (N, S, S, 3) uint8 and labels (N,) int of one split."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # A file of one's own: numpy leaves the one that it opens itself open when it is broken.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
     except KeyError as error:
         raise DataError(f"{path} is not a MedMNIST file: {error}.") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
 from jomed.data.benchmarks.common import hold_out, limit, with_hashes
-from jomed.data.sources import DataError, read_table
+from jomed.data.sources import MissingData, read_table
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
 
@@ -58,7 +58,7 @@ def _rows(
     """(image id, answer) of every usable row of one table."""
     path = home / TABLE.format(folder)
     if not path.is_file():
-        raise DataError(f"{path} is missing; get {benchmark.title} from {benchmark.url}.")
+        raise MissingData(f"{path} is missing; get {benchmark.title} from {benchmark.url}.")
     columns = [name.lower() for name in benchmark.label_names]
     table = read_table(path, ["image_id", *columns])
     seen: set[str] = set()

@@ -8,7 +8,7 @@ from typing import Any
 
 from jomed.catalogue import BenchmarkConfig
 from jomed.data.benchmarks.common import hold_out, limit, with_hashes
-from jomed.data.sources import DataError, clean_text
+from jomed.data.sources import DataError, MissingData, clean_text
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
 
@@ -50,7 +50,7 @@ def load(
 
 def _read(path: Path, benchmark: BenchmarkConfig) -> Sequence[Any]:
     if not path.is_file():
-        raise DataError(f"{path} is missing; get {benchmark.title} from {benchmark.url}.")
+        raise MissingData(f"{path} is missing; get {benchmark.title} from {benchmark.url}.")
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.data.corpora.reports import ARCHIVE, ReportFiles, report_text
-from jomed.data.sources import DataError, divide, locate, read_table, text_problem
+from jomed.data.sources import DataError, MissingData, divide, locate, read_table, text_problem
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
 
@@ -95,5 +95,5 @@ def _table(home: Path, name: str) -> Path:
     paths = [home / (_TABLES.format(name) + suffix) for suffix in _PLAIN_OR_GZIP]
     found = next((path for path in paths if path.is_file()), None)
     if found is None:
-        raise DataError(f"{paths[1]} is missing; it is part of MIMIC-CXR-JPG ({URL}).")
+        raise MissingData(f"{paths[1]} is missing; it is part of MIMIC-CXR-JPG ({URL}).")
     return found

@@ -4,7 +4,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from jomed.data.sources import DataError, clean_text, divide, locate, read_table, text_problem
+from jomed.data.sources import (
+    MissingData,
+    clean_text,
+    divide,
+    locate,
+    read_table,
+    text_problem,
+)
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
 
@@ -73,7 +80,7 @@ def _places(folder: Path) -> dict[str, tuple[str, str]]:
     """ROCO name -> (PMC file name, licence). Trees of before 2022 name images by the former."""
     path = folder / "licences.txt"
     if not path.is_file():
-        raise DataError(f"{path} is missing: it holds the licences. Get it from {URL}.")
+        raise MissingData(f"{path} is missing: it holds the licences. Get it from {URL}.")
     table = read_table(path, ["roco_id", "pmc_id", "cc"])
     pairs = zip(table["pmc_id"], table["cc"], strict=True)
     return dict(zip(table["roco_id"], pairs, strict=True))

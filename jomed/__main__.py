@@ -1,0 +1,130 @@
+"""The command line: ``python -m jomed --help``."""
+
+from typing import Annotated
+
+import typer
+
+from jomed.config import ConfigError
+from jomed.matrix import run_matrix
+from jomed.plan import states, tasks
+from jomed.runner import NotebookError, end_with_matrix, parameter_value, run_notebook
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Runs the notebooks: one with `run`, all of a matrix with `matrix`.",
+)
+
+Profile = Annotated[str, typer.Option(help="A file in params/profiles.")]
+Matrix = Annotated[
+    str | None,
+    typer.Option(help="An entry of params/matrix.yaml; the profile's name if not given."),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Keep the runs with this benchmark, backbone, encoder or seed; may be repeated. "
+        "Leaves out the notebooks that compare all runs.",
+    ),
+]
+
+
+@app.command()
+def plan(profile: Profile, matrix: Matrix = None, only: Only = None) -> None:
+    """List the notebook executions of a matrix and their states; nothing is run."""
+    _print_plan(profile, matrix, only)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[-p NAME VALUE]...",
+)
+def run(
+    context: typer.Context,
+    notebook: Annotated[str, typer.Argument(help="Name of a notebook, or its path.")],
+) -> None:
+    """Execute one notebook, with a value for each parameter named by -p."""
+    end_with_matrix()
+    typer.echo(run_notebook(notebook, _pairs(context.args)))
+
+
+@app.command()
+def matrix(
+    profile: Profile,
+    matrix: Matrix = None,
+    only: Only = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks at a time.")] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, like `plan`.")] = False,
+    keep_going: Annotated[
+        bool, typer.Option(help="Go on with other runs when one has failed.")
+    ] = True,
+) -> None:
+    """Execute every notebook of a matrix that has not been executed yet."""
+    if dry_run:
+        _print_plan(profile, matrix, only)
+    elif not run_matrix(profile, matrix, only or [], jobs, keep_going, typer.echo):
+        raise typer.Exit(1)
+
+
+@app.command("check-data")
+def check_data(profile: Profile) -> None:
+    """Say which corpora and benchmarks are below the data root and can be read."""
+    # Imported here: reading data takes seconds to import, and no other command does it.
+    from jomed.checks import check_data as check
+
+    lacking = []
+    found = None
+    for found in check(profile):
+        counts = f"{found.found} read, {found.skipped} skipped; " if found.found else ""
+        need = "needed" if found.needed else "not needed"
+        typer.echo(
+            f"{found.state:10} {found.kind:9} {found.name} ({need})\n"
+            f"           {counts}{found.licence}; {found.access}; {found.url}"
+        )
+        if found.detail:
+            typer.echo(f"           {found.detail}")
+        if found.needed and found.state != "present":
+            lacking.append(found.name)
+    if found is None:
+        typer.echo(
+            f"profile {profile!r} needs no data: notebook 01_prepare_corpora draws its synthetic "
+            "world. It has not done so yet, so there is nothing to check."
+        )
+    if lacking:
+        typer.echo(f"profile {profile!r} lacks: {', '.join(lacking)}", err=True)
+        raise typer.Exit(1)
+
+
+def _print_plan(profile: str, matrix: str | None, only: list[str] | None) -> None:
+    rows = states(tasks(profile, matrix, only or []))
+    width = max(len(task.title) for task, _ in rows)
+    for task, state in rows:
+        typer.echo(f"{task.title:{width}}  {state}")
+    done = sum(task.done for task, _ in rows)
+    typer.echo(f"{done} of {len(rows)} done")
+
+
+def _pairs(words: list[str]) -> dict[str, object]:
+    """The parameters in "-p NAME VALUE -p NAME VALUE"."""
+    given: dict[str, object] = {}
+    for start in range(0, len(words), 3):
+        option, *pair = words[start : start + 3]
+        if option not in ("-p", "--parameter") or len(pair) != 2:
+            raise ConfigError(f"expected -p NAME VALUE, got {' '.join([option, *pair])!r}")
+        given[pair[0]] = parameter_value(pair[1])
+    return given
+
+
+def main() -> None:
+    """Run a command; an error that the user can mend is printed without a traceback."""
+    try:
+        app(prog_name="python -m jomed")
+    except (ConfigError, NotebookError) as error:
+        typer.echo(error, err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The notebook executions that a matrix asks for: what each waits for and where its result goes."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jomed.artifacts import artifact
+from jomed.config import ConfigError, RunConfig, load_config, load_matrix, matrix_configs
+from jomed.notebooks import code_cells, notebook_parameters, notebook_path
+from jomed.params import nearest
+
+# Notebook -> the artefact that it makes: the settings that name one also name the other.
+MAKES = {
+    "01_prepare_corpora": "corpus",
+    "02_prepare_benchmarks": "samples",
+    "03_build_index": "index",
+    "04_train_reader": "reader",
+    "05_train_retriever": "head_text",
+    "06_evaluate": "evaluation",
+}
+NEEDS = {
+    "01_prepare_corpora": (),
+    "02_prepare_benchmarks": ("01_prepare_corpora",),
+    "03_build_index": ("01_prepare_corpora",),
+    "04_train_reader": ("02_prepare_benchmarks", "03_build_index"),
+    "05_train_retriever": ("04_train_reader",),
+    "06_evaluate": ("05_train_retriever",),
+}
+EXPLORE = "00_explore_a_case"
+CLOSING = ("07_compare_methods", "08_ablate", "09_analyse_inconsistency", "10_draw_figures")
+RUN_KEYS = ("benchmark", "backbone", "encoder", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One notebook execution; the executed notebook at ``target`` says that it is done.
+
+    ``needs`` are targets of other tasks. Where several tasks can start, the highest ``priority``
+    goes first.
+    """
+
+    notebook: str
+    label: str
+    target: Path
+    parameters: Mapping[str, str | int]
+    needs: tuple[Path, ...]
+    priority: int = 0
+
+    @property
+    def title(self) -> str:
+        """Notebook and label, as shown to the user."""
+        return f"{self.notebook} {self.label}"
+
+    @property
+    def done(self) -> bool:
+        """Whether the notebook has been executed to its end."""
+        return self.target.is_file()
+
+    @property
+    def arguments(self) -> str:
+        """What follows ``python -m jomed`` to run this task, quoted for a shell."""
+        pairs = [word for key, value in self.parameters.items() for word in ("-p", key, str(value))]
+        return shlex.join(["run", self.notebook, *pairs])
+
+
+def running_path(target: Path) -> Path:
+    """Where a notebook lies while it is executed."""
+    return target.with_suffix(".running.ipynb")
+
+
+def failed_path(target: Path) -> Path:
+    """Where a notebook lies that could not be executed to its end."""
+    return target.with_suffix(".failed.ipynb")
+
+
+def named_target(config: RunConfig, source: Path) -> tuple[str, Path]:
+    """Label and target of one notebook under a run's settings.
+
+    The target's hash covers the settings that can change what the notebook makes or shows, and its
+    own code: with another parameter or an edited cell the target is another one.
+    """
+    name = source.stem
+    if name in MAKES:
+        label, _, key = artifact(config, MAKES[name]).path.name.rpartition("-")
+    elif name in CLOSING:
+        label = config.matrix
+        key = " ".join(run.hash for run in matrix_configs(config))
+    else:
+        label, key = config.run_name, config.hash
+    text = json.dumps([key, [code for _, code in code_cells(source)]])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder = config.runs_dir / config.profile / "executed"
+    return label, folder / f"{name}.{label}.{digest}.ipynb"
+
+
+def tasks(profile: str, matrix: str | None = None, only: Iterable[str] = ()) -> list[Task]:
+    """All tasks of a matrix (the profile's own unless given), in an order that can be executed.
+
+    ``only`` ("benchmark=retina") keeps the runs with these values and leaves out the notebooks that
+    compare all runs. Raises ConfigError.
+    """
+    wanted = _selection(only)
+    matrix = matrix or profile
+    like = load_config(profile, **load_matrix(matrix)[0], matrix=matrix)
+    configs = [run for run in matrix_configs(like) if _chosen(run, wanted)]
+    if not configs:
+        raise ConfigError(f"no run of matrix {matrix!r} has {_listed(wanted)}")
+    found: dict[Path, Task] = {}
+    backbones: set[Path] = set()
+    for notebook in MAKES:
+        for config in configs:
+            needs = tuple(_target(config, needed) for needed in NEEDS[notebook])
+            # A tiny reader is pre-trained once: first start one run of each, to use all cores.
+            base = artifact(config, "backbone").path
+            first = notebook == "04_train_reader" and base not in backbones
+            if first:
+                backbones.add(base)
+            task = _task(config, notebook, needs, priority=int(first))
+            found.setdefault(task.target, task)
+    evaluated = tuple(dict.fromkeys(_target(config, "06_evaluate") for config in configs))
+    ending = [(EXPLORE, evaluated[:1])]
+    if not wanted:
+        ending += [(notebook, evaluated) for notebook in CLOSING]
+    closing = [_task(configs[0], notebook, needs) for notebook, needs in ending]
+    return [*found.values(), *closing]
+
+
+def states(planned: Sequence[Task]) -> list[tuple[Task, str]]:
+    """Every task with its state: done, ready, or what it waits for."""
+    by_target = {task.target: task for task in planned}
+    rows = []
+    for task in planned:
+        waiting = [by_target[need].title for need in task.needs if not by_target[need].done]
+        state = "done" if task.done else "ready"
+        if state == "ready" and waiting:
+            more = f" and {len(waiting) - 2} more" if len(waiting) > 2 else ""
+            state = f"waiting for {', '.join(waiting[:2])}{more}"
+        elif state == "ready" and failed_path(task.target).is_file():
+            state = f"ready; failed before: {failed_path(task.target)}"
+        rows.append((task, state))
+    return rows
+
+
+def _task(config: RunConfig, notebook: str, needs: tuple[Path, ...], priority: int = 0) -> Task:
+    source = notebook_path(notebook)
+    label, target = named_target(config, source)
+    values: dict[str, str | int] = {"profile": config.profile, **_run_values(config)}
+    if notebook in CLOSING:
+        values["matrix"] = config.matrix
+    known = notebook_parameters(source)
+    parameters = {name: value for name, value in values.items() if name in known}
+    return Task(notebook, label, target, parameters, needs, priority)
+
+
+def _run_values(config: RunConfig) -> dict[str, str | int]:
+    return {
+        "benchmark": config.benchmark.name,
+        "backbone": config.backbone.name,
+        "encoder": config.encoder.name,
+        "seed": config.seed,
+    }
+
+
+def _target(config: RunConfig, notebook: str) -> Path:
+    return named_target(config, notebook_path(notebook))[1]
+
+
+def _selection(only: Iterable[str]) -> dict[str, set[str]]:
+    """Values by key; several values of one key are alternatives."""
+    wanted: dict[str, set[str]] = {}
+    for text in only:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--only {text!r}: expected key=value, for example benchmark=retina")
+        if key not in RUN_KEYS:
+            raise ConfigError(f"--only {text!r}: unknown key {key!r}{nearest(key, RUN_KEYS)}")
+        wanted.setdefault(key, set()).add(value)
+    return wanted
+
+
+def _chosen(config: RunConfig, wanted: Mapping[str, set[str]]) -> bool:
+    values = _run_values(config)
+    return all(str(values[key]) in accepted for key, accepted in wanted.items())
+
+
+def _listed(wanted: Mapping[str, set[str]]) -> str:
+    return ", ".join(f"{key}={'|'.join(sorted(values))}" for key, values in wanted.items())

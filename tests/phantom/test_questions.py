@@ -1,0 +1,68 @@
+"""Questions of the phantom's VQA benchmark and their answers."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from jomed.phantom.lexicon import CHEST
+from jomed.phantom.questions import ABNORMALITY, PLANE, ask
+
+DRAWS = 1000
+OWN = (CHEST.findings[1], CHEST.findings[3])
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[tuple[str, str, str, str]]:
+    rng = np.random.default_rng(0)
+    return [ask(CHEST, OWN, 2, rng) for _ in range(DRAWS)]
+
+
+def test_shares_of_the_question_types(asked: list[tuple[str, str, str, str]]) -> None:
+    shares = {kind: n / DRAWS for kind, n in Counter(kind for *_, kind in asked).items()}
+    expected = {"PRES": 0.45, "ABN": 0.45, "PLANE": 0.05, "ORGAN": 0.05}
+    assert shares == pytest.approx(expected, abs=0.05)
+
+
+def test_closed_questions_are_yes_or_no_and_right_half_of_the_time(
+    asked: list[tuple[str, str, str, str]],
+) -> None:
+    for kind in ("PRES", "ORGAN"):
+        own = [row for row in asked if row[3] == kind]
+        answers = Counter(answer for _, answer, *_ in own)
+        assert set(answers) == {"Yes", "No"}
+        assert answers["Yes"] / len(own) == pytest.approx(0.5, abs=0.2)
+        assert {row[2] for row in own} == {"CLOSED"}
+
+
+def test_a_presence_question_is_about_an_own_finding_only_if_the_answer_is_yes(
+    asked: list[tuple[str, str, str, str]],
+) -> None:
+    own = {finding.names[0] for finding in OWN}
+    others = {finding.names[0] for finding in CHEST.findings} - own
+    for question, answer, _, kind in asked:
+        if kind != "PRES":
+            continue
+        words = set(question.replace("?", "").split())
+        assert bool(words & own) == (answer == "Yes") or "normal lungs" in question
+        assert any(name in question for name in (own if answer == "Yes" else others))
+
+
+def test_open_questions_name_the_findings_or_the_look(
+    asked: list[tuple[str, str, str, str]],
+) -> None:
+    for question, answer, answer_type, kind in asked:
+        if kind == "ABN":
+            assert question in ABNORMALITY
+            assert (answer, answer_type) == ("bronchitis and bronchiolitis", "OPEN")
+        if kind == "PLANE":
+            assert question in PLANE
+            assert (answer, answer_type) == ("supine bedside", "OPEN")
+
+
+def test_the_organ_is_the_right_one(asked: list[tuple[str, str, str, str]]) -> None:
+    found = {(question, answer) for question, answer, _, kind in asked if kind == "ORGAN"}
+    assert found == {
+        ("is this an image of the chest?", "Yes"),
+        ("is this an image of the abdomen?", "No"),
+    }

@@ -1,0 +1,166 @@
+"""The whole world on disk: the same for the same settings, and every planted trap is counted."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jomed.artifacts import artifact
+from jomed.config import RunConfig, load_config
+from jomed.data.benchmarks import load_benchmark
+from jomed.data.leakage import find_leakage
+from jomed.data.merge import load_corpora
+from jomed.phantom.general import read_general
+from jomed.phantom.items import Planted
+from jomed.phantom.lexicon import ANATOMIES, CHEST, FUNDUS
+from jomed.phantom.world import (
+    MIXED,
+    REPEATED,
+    Artist,
+    draw_world,
+    planted_counts,
+    provide_data,
+)
+from jomed.settings import WorldConfig
+
+BENCHMARKS = ("breast", "derma", "retina", "vindr_pcxr", "vqa_rad")
+CORPORA = ("roco", "pmc_oa", "mimic_cxr")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
+    return load_config("tiny", runs_dir=tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def root(config: RunConfig) -> Path:
+    return provide_data(config)
+
+
+def world_of(config: RunConfig) -> WorldConfig:
+    assert config.data.world is not None
+    return config.data.world
+
+
+def digest(root: Path) -> dict[str, str]:
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
+
+
+def test_the_same_settings_give_the_same_files(config: RunConfig, tmp_path: Path) -> None:
+    world = world_of(config)
+    one, two, other = (tmp_path / name for name in ("one", "two", "other"))
+    planted = draw_world(world, one)
+    assert draw_world(world, two) == planted
+    assert digest(one) == digest(two)
+    draw_world(world.model_copy(update={"seed": world.seed + 1}), other)
+    changed = {name for name, sha in digest(other).items() if digest(one).get(name) != sha}
+    assert {"general/images.npz", "medmnist/retinamnist.npz"} <= changed
+
+
+def test_every_data_set_is_drawn_in_full(config: RunConfig, root: Path) -> None:
+    world, planted = world_of(config), planted_counts(root)
+    assert planted.keys() == {*BENCHMARKS, *CORPORA}
+    for name in BENCHMARKS:
+        assert planted[name].drawn == world.train + world.val + world.test
+    assert {planted[name].drawn for name in CORPORA} == {world.records}
+    assert all(isinstance(counts, Planted) for counts in planted.values())
+    pairs = read_general(root)
+    assert len(pairs) == world.general
+    assert {(len(pair.tasks), len(pair.sights)) for pair in pairs} == {(3, 2)}
+
+
+def test_corpora_come_back_as_planted_and_every_loss_is_listed(
+    config: RunConfig, root: Path
+) -> None:
+    report, planted = load_corpora(config, root), planted_counts(root)
+    counts = report.counts.set_index("source")
+    assert set(counts.index) == set(CORPORA)
+    for name in CORPORA:
+        row = counts.loc[name]
+        assert row["records"] + row["duplicates"] == planted[name].records
+        lateral = planted[name].notes.get("lateral image beside a frontal one", 0)
+        listed = sum(item.source == name for item in report.skipped)
+        assert listed == row["skipped"] + row["repeated"] + row["unreadable"]
+        assert listed == sum(planted[name].broken.values()) + lateral
+    assert all(item.reason and item.item for item in report.skipped)
+
+
+def test_records_that_two_corpora_share_are_found(config: RunConfig, root: Path) -> None:
+    duplicates = load_corpora(config, root).duplicates
+    assert set(duplicates["source"]) == {"pmc_oa"}
+    assert duplicates["duplicate_of"].str.startswith("roco:").all()
+    # A repeat that one of the writers broke cannot be found.
+    assert 1 <= len(duplicates) <= REPEATED
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmarks_come_back_as_planted_and_every_loss_is_listed(
+    name: str, config: RunConfig, root: Path
+) -> None:
+    named = load_config("tiny", name, runs_dir=config.runs_dir)
+    samples, skipped = load_benchmark(named, root)
+    planted = planted_counts(root)[name]
+    assert len(samples) == planted.records
+    assert len(skipped) == sum(planted.broken.values())
+    assert all(item.reason and item.item for item in skipped)
+    splits = Counter(sample.split for sample in samples)
+    assert set(splits) == {"train", "val", "test"}
+    broken = len(skipped)
+    assert world_of(config).test - broken <= splits["test"] <= world_of(config).test
+
+
+def test_planted_leaks_are_found(config: RunConfig, root: Path) -> None:
+    samples = pd.DataFrame(load_benchmark(config, root)[0])
+    records = pd.DataFrame(load_corpora(config, root).records)
+    leaks = find_leakage(samples, records)
+    shown = leaks[(leaks["kind"] == "image") & (leaks["split"] == "test")]
+    assert len(shown[shown["other"] == "train"]) == REPEATED
+
+
+def test_streams_of_different_names_are_independent(config: RunConfig) -> None:
+    world = world_of(config)
+    images = {name: Artist(world, name).case(FUNDUS).image for name in ("a", "b")}
+    assert (images["a"] != images["b"]).any()
+    np.testing.assert_array_equal(images["a"], Artist(world, "a").case(FUNDUS).image)
+
+
+def test_shares_of_the_drawn_cases(config: RunConfig) -> None:
+    artist = Artist(world_of(config).model_copy(update={"image_size": 4}), "shares")
+    cases = [artist.case(FUNDUS) for _ in range(1000)]
+    drawn = Counter(case.findings[0].label for case in cases)
+    for finding in FUNDUS.findings:  # weights sum to 1; three standard deviations are 0.042
+        assert drawn[finding.label] / 1000 == pytest.approx(finding.weight, abs=0.042)
+    assert all(len(case.findings) == 1 for case in cases)
+    anatomies = Counter(artist.anatomy(MIXED).name for _ in range(1000))
+    for anatomy, share in MIXED:
+        assert anatomies[anatomy.name] / 1000 == pytest.approx(share, abs=0.05)
+    assert set(anatomies) == {anatomy.name for anatomy in ANATOMIES}
+
+
+def test_only_sick_chests_have_two_findings_in_label_order(config: RunConfig) -> None:
+    artist = Artist(world_of(config).model_copy(update={"image_size": 4}), "chests")
+    found = [artist.case(CHEST).findings for _ in range(400)]
+    double = [findings for findings in found if len(findings) == 2]
+    assert 0.1 < len(double) / 400 < 0.35
+    for first, second in double:
+        assert CHEST.healthy not in (first, second)
+        assert first.label < second.label
+
+
+def test_a_finished_world_is_not_drawn_again(
+    config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jomed.phantom.world.draw_world", None)
+    assert provide_data(config) == root == artifact(config, "world").path
+
+
+def test_real_data_are_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOMED_DATA", str(tmp_path))
+    assert provide_data(load_config("retina_small", runs_dir=tmp_path / "runs")) == tmp_path
+    assert list(tmp_path.iterdir()) == []
