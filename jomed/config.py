@@ -215,8 +215,10 @@ def configure(namespace: Mapping[str, object]) -> RunConfig:
     for name in chosen:
         if name not in PARAMETERS:
             raise ConfigError(f"unknown parameter {name!r}{nearest(name, PARAMETERS)}")
-    # A notebook about a matrix has no run of its own: it is configured as the first one.
-    first = load_matrix(chosen["matrix"])[0] if chosen.get("matrix") else {}
+    # What a notebook does not name is that of the first run of its matrix.
+    complete = {"benchmark", "backbone", "encoder", "seed"} <= set(chosen)
+    matrix = chosen.get("matrix") or chosen.get("profile") or "phantom"
+    first = {} if complete else load_matrix(matrix)[0]
     return load_config(**{**first, **chosen})
 
 

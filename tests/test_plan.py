@@ -7,7 +7,8 @@ import pytest
 from fake_project import CLOSING, make_project, write_notebook
 
 from jomed.artifacts import stage_notebooks
-from jomed.config import ConfigError, load_config
+from jomed.config import ConfigError, configure, load_config
+from jomed.notebooks import notebook_parameters, notebook_path
 from jomed.plan import MAKES, Task, failed_path, named_target, states, tasks
 
 
@@ -82,6 +83,16 @@ def test_parameters_are_those_that_the_notebook_has(project: Path) -> None:
     )
     closing = by_title["08_ablate tiny"]
     assert closing.arguments == "run 08_ablate -p profile tiny -p matrix tiny"
+
+
+@pytest.mark.parametrize(
+    "profile", ["tiny", "phantom", "phantom_evidence", "retina_small", "paper"]
+)
+def test_the_notebooks_with_their_parameters_make_the_targets(profile: str) -> None:
+    for task in tasks(profile):
+        source = notebook_path(task.notebook)
+        config = configure({**notebook_parameters(source), **task.parameters})
+        assert named_target(config, source) == (task.label, task.target)
 
 
 def test_states(project: Path) -> None:

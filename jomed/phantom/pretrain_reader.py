@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jomed.config import RunConfig
+from jomed.config import RunConfig, load_config, project_root
 from jomed.phantom.general import GeneralPair
 from jomed.phantom.tiny_readers import build_model, build_processor
 from jomed.progress import track
@@ -43,8 +43,7 @@ def pretrain_reader(
         for pair in pairs
         for text in (pair.text, *(t for qa in pair.tasks + pair.sights for t in qa))
     ]
-    spoken = (*SPOKEN, config.benchmark.question or "", *config.benchmark.answers)
-    processor = build_processor(config.backbone.family, tiny, [*texts, *spoken])
+    processor = build_processor(config.backbone.family, tiny, [*texts, *SPOKEN, *_asked()])
     torch.manual_seed(0)
     model = build_model(config.backbone.family, tiny, processor).train()
     packer = PromptPacker(processor, FAMILIES[config.backbone.family], root, config.prompt)
@@ -52,6 +51,13 @@ def pretrain_reader(
     model.eval().save_pretrained(folder)
     processor.save_pretrained(folder)
     return losses
+
+
+def _asked() -> list[str]:
+    """Questions and answers of all benchmarks: one reader serves them all, whichever came first."""
+    names = sorted(path.stem for path in (project_root() / "params" / "benchmarks").glob("*.yaml"))
+    known = [load_config(benchmark=name).benchmark for name in names]
+    return [text for one in known for text in (one.question or "", *one.answers)]
 
 
 def _train(

@@ -52,20 +52,28 @@ def train_tokenizer(
     """A WordPiece tokenizer of at most `vocabulary` tokens; all printable ASCII is covered.
 
     Words and punctuation are split first and digits stand alone, so that a word is the same
-    token in a text and in an answer: what lets so small a reader copy.
+    token in a text and in an answer: what lets so small a reader copy. The same texts give the
+    same tokenizer in every process.
     """
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    lines = list(texts)
+    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
     )
-    tokenizer.decoder = decoders.WordPiece(cleanup=True)
+    # The trainer numbers letters inside words in the order of a hash table, which differs between
+    # processes, and breaks ties by number: named beforehand, they have theirs from the start.
+    inside = [f"##{letter}" for letter in sorted(set("".join(lines))) if not letter.isspace()]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocabulary,
-        special_tokens=[AddedToken(token, special=True) for token in special],
+        special_tokens=[*special, *inside],
         initial_alphabet=[chr(code) for code in range(33, 127)],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    learner.train_from_iterator(lines, trainer)
+    tokenizer = Tokenizer(models.WordPiece(vocab=learner.get_vocab(), unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = learner.pre_tokenizer
+    tokenizer.decoder = decoders.WordPiece(cleanup=True)
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", **roles)
 
 

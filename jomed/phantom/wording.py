@@ -105,7 +105,7 @@ def reading_task(
 ) -> tuple[str, str]:
     """A question about the text of a pair and its answer, as general pre-training asks it.
 
-    Every answer stands in the text: nothing teaches the reader to diagnose an image.
+    Every answer follows from the text alone: nothing teaches the reader to diagnose an image.
     """
     draw = rng.random()
     if draw < 0.55:

@@ -93,6 +93,19 @@ def test_pre_training_of_the_encoder_is_repeatable(root: Path, tmp_path: Path) -
     assert one == two
 
 
+def test_a_reader_is_repeatable_and_the_same_for_every_benchmark(
+    root: Path, tmp_path: Path
+) -> None:
+    first = config(steps=2)
+    second = first.model_copy(update={"benchmark": load_config("tiny", "vqa_rad").benchmark})
+    folders = (tmp_path / "one", tmp_path / "two")
+    losses = pretrain_reader(first, pairs(), root, folders[0])
+    torch.manual_seed(99)
+    assert pretrain_reader(second, pairs(), root, folders[1]) == losses
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+
+
 def test_labels_of_the_benchmark_are_words_of_the_reader(root: Path, tmp_path: Path) -> None:
     settings = config(steps=1)
     pretrain_reader(settings, pairs(), root, tmp_path)

@@ -70,6 +70,20 @@ def test_special_tokens_stay_whole_and_the_vocabulary_has_a_limit(tokenizer: Any
     assert len(train_tokenizer(TEXTS, 130, PIXTRAL_SPECIAL)) <= 130
 
 
+def test_the_same_texts_give_the_same_tokenizer_in_whatever_order() -> None:
+    texts = [f"{text} {number}" for text in TEXTS for number in range(30)]
+    one, *others = (
+        train_tokenizer(order, 200, QWEN_SPECIAL).get_vocab()
+        for order in (texts, texts, texts[::-1], texts)
+    )
+    assert all(other == one for other in others)
+
+
+@pytest.mark.parametrize("answer", ["bronchitis", "Yes", "a radiograph of a man", "chest shows"])
+def test_an_answer_is_decoded_as_it_was_said(tokenizer: Any, answer: str) -> None:
+    assert tokenizer.decode(tokenizer(answer).input_ids, skip_special_tokens=True) == answer
+
+
 def test_sizes_come_from_the_settings(built: tuple[str, Any, Any]) -> None:
     family, processor, model = built
     text, vision = model.config.text_config, model.config.vision_config
