@@ -24,7 +24,7 @@ from jomed.reading.answers import AnswerSet, answer_sets, asks_yes_no, spoken_an
 from jomed.reading.packing import PromptPacker
 from jomed.reading.prompts import build_prompt
 from jomed.reading.reader import Reader
-from jomed.records import Record, Sample, rows_of
+from jomed.records import Prediction, Record, Sample, rows_of
 from jomed.reporting.figures import Candidate, Case
 from jomed.stages.data import read_samples
 from jomed.stages.evaluation import Examiner
@@ -152,17 +152,7 @@ def _one(examiner: Examiner, sample: Sample, name: str, root: Path) -> Diagnosis
         question=sample.question,
         gold=spoken_answer(sample.answer, config.benchmark),
         candidates=tuple(
-            Candidate(
-                record_id=record.record_id,
-                head=row.head,
-                image=open_image(record.image, root),
-                text=record.text,
-                answer=row.answer,
-                weight=row.weight,
-                correct=row.correct if known else None,
-                access=record.access,
-            )
-            for row, record in zip(rows, records, strict=True)
+            _shown(row, record, known, root) for row, record in zip(rows, records, strict=True)
         ),
         fused_answer=fused.answer,
         fused_correct=fused.correct if known else None,
@@ -176,6 +166,19 @@ def _one(examiner: Examiner, sample: Sample, name: str, root: Path) -> Diagnosis
         answers=prediction.answers,
         likelihoods=_likelihoods(scored[0], [record.record_id for record in records]),
         probabilities=prediction.probabilities,
+    )
+
+
+def _shown(row: Prediction, record: Record, known: bool, root: Path) -> Candidate:
+    return Candidate(
+        record_id=record.record_id,
+        head=row.head,
+        image=open_image(record.image, root),
+        text=record.text,
+        answer=row.answer,
+        weight=row.weight,
+        correct=row.correct if known else None,
+        access=record.access,
     )
 
 
