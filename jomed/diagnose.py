@@ -51,16 +51,21 @@ class Diagnosis:
     likelihoods: np.ndarray
     probabilities: np.ndarray
 
-    def table(self) -> pd.DataFrame:
-        """One row per candidate and a fused one: head, source, weight, answer, p^C per answer."""
+    def table(self, most: int = 10) -> pd.DataFrame:
+        """One row per candidate and a fused one: head, source, weight, answer, p^C per answer.
+
+        Of a large answer set only the `most` likely answers after fusion have a column.
+        """
+        likely = np.sort(np.argsort(-self.probabilities, kind="stable")[:most])
+        answers = [self.answers[place] for place in likely]
         rows = [
             {"head": c.head, "source": c.record_id.split(":")[0], "weight": c.weight}
             | {"answer": c.answer}
-            | dict(zip(self.answers, values, strict=True))
-            for c, values in zip(self.case.candidates, self.likelihoods.tolist(), strict=True)
+            | dict(zip(answers, values[likely].tolist(), strict=True))
+            for c, values in zip(self.case.candidates, self.likelihoods, strict=True)
         ]
         fused = {"head": "fused", "source": "", "weight": 1.0, "answer": self.case.fused_answer}
-        fused |= dict(zip(self.answers, self.probabilities.tolist(), strict=True))
+        fused |= dict(zip(answers, self.probabilities[likely].tolist(), strict=True))
         return pd.DataFrame([*rows, fused])
 
 

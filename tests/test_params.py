@@ -87,10 +87,10 @@ def test_wrong_settings_are_refused_with_a_reason(
 @pytest.mark.parametrize(
     ("old", "new", "parts"),
     [
-        ("  alpha: 0.6\n", "", ["params/profiles/phantom.yaml", "missing key 'stage2.alpha'"]),
-        ("  alpha: 0.6", "  alpa: 0.6", ["unknown key 'stage2.alpa'", "did you mean 'alpha'"]),
-        ("  alpha: 0.6", "  alpha: 1.6", ["stage2.alpha", "less than or equal to 1"]),
-        ("  alpha: 0.6", "  alpha: 0.6\n  alpha: 0.7", ["phantom.yaml", "repeated key 'alpha'"]),
+        ("  alpha: 0.8\n", "", ["params/profiles/phantom.yaml", "missing key 'stage2.alpha'"]),
+        ("  alpha: 0.8", "  alpa: 0.6", ["unknown key 'stage2.alpa'", "did you mean 'alpha'"]),
+        ("  alpha: 0.8", "  alpha: 1.6", ["stage2.alpha", "less than or equal to 1"]),
+        ("  alpha: 0.8", "  alpha: 0.8\n  alpha: 0.7", ["phantom.yaml", "repeated key 'alpha'"]),
     ],
 )
 def test_errors_in_a_file_name_the_file(

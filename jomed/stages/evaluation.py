@@ -127,8 +127,7 @@ def prepare_evaluation(config: RunConfig, reader: Reader) -> EvaluatedRun:
                 )
                 rows += [row for prediction in predictions for row in prediction.rows]
                 if labels:
-                    answers = config.benchmark.answers
-                    frame = label_scores(predictions, answers)
+                    frame = label_scores(predictions, labels)
                     frame.to_parquet(folder / f"label_scores.{name}.parquet")
             write_rows(folder / "predictions.parquet", rows, PREDICTION_SCHEMA)
     return read_evaluation(config)

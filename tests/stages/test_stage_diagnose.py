@@ -88,3 +88,12 @@ def test_a_file_that_is_no_image_is_an_error(run: Run, tmp_path: Path) -> None:
     path.write_text("no image")
     with pytest.raises(ImageError):
         diagnose_image(run.config, run.reader.reader, path)
+
+
+def test_of_many_answers_the_likeliest_are_shown(run: Run) -> None:
+    sample_id = run.evaluated.samples["sample_id"].iloc[0]
+    found = diagnose_sample(run.config, run.reader.reader, sample_id, ["jomed"])["jomed"]
+    shown = found.table(most=2)
+    best = sorted(found.answers[i] for i in np.argsort(-found.probabilities)[:2])
+    assert list(shown.columns[-2:]) == best
+    assert shown.iloc[-1][best].sum() == pytest.approx(np.sort(found.probabilities)[-2:].sum())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_run import OVERRIDES, Run
+from tiny_run import OVERRIDES, Run, whole_run
 
 from jomed.artifacts import MissingArtifact
 from jomed.config import load_config
@@ -183,3 +183,11 @@ def test_tiles_of_records_samples_and_neighbours(run: Run) -> None:
     assert [tile.title.split(",")[0].split(":")[0] for tile in tiles] == [
         "query", "text head", "text head", "query", "image head", "image head",
     ]  # fmt: skip
+
+
+def test_lists_of_labels_are_evaluated_and_measured_too(run: Run) -> None:
+    config = load_config("tiny", "vindr_pcxr", overrides=OVERRIDES, runs_dir=run.config.runs_dir)
+    evaluated = whole_run(config).evaluated
+    assert list(evaluated.label_scores["jomed"].columns) == list(config.benchmark.label_names)
+    metrics = summarise_runs(config, [evaluated]).metrics
+    assert {"subset_accuracy", "macro_f1"} <= set(metrics["metric"])
