@@ -46,11 +46,11 @@ def test_standard_rag_is_right_more_often_than_random_records_and_closed_book(
     run: EvaluatedRun,
 ) -> None:
     assert accuracy(run, "standard_rag") > accuracy(run, "random_records") + 0.1
-    assert accuracy(run, "standard_rag") > accuracy(run, "closed_book") + 0.1
+    assert accuracy(run, "standard_rag") > accuracy(run, "closed_book") + 0.03
 
 
 def test_the_reader_uses_the_text(run: EvaluatedRun) -> None:
-    assert accuracy(run, "image_only") < accuracy(run, "jomed") - 0.1
+    assert accuracy(run, "image_only") < accuracy(run, "jomed") - 0.05
 
 
 def test_the_reader_uses_the_query_image(config: RunConfig, run: EvaluatedRun) -> None:
