@@ -109,7 +109,9 @@ class HeadRun:
         gold = candidates.squashed if settings.recipe == "released" else candidates.gold
         if settings.likelihoods == "shuffled":
             gold = shuffled_likelihoods(gold, ids, self._seed, step)
-        vectors = torch.from_numpy(self._index.vectors(self._head.head, candidates.rows))
+        # Copied: products over memory that numpy allotted can differ in the last bit between
+        # processes, with its alignment, and training would carry that into the results.
+        vectors = torch.from_numpy(self._index.vectors(self._head.head, candidates.rows)).clone()
         embedded = self._train.embed(self._head, batch)
         scores = torch.einsum("bd,bkd->bk", embedded, vectors.to(self._device))
         loss = self._loss(scores, torch.from_numpy(gold).to(self._device))
