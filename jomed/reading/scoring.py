@@ -79,9 +79,7 @@ def score_pairs(
     _check_table(table, reader, parts)
     missing = table.missing(keys)
     book = PromptBook(samples, records, (key[:2] for key in missing), config, parts)
-    _compute(table, missing, book, run, "reader scores")
-    known = table.get(keys)
-    return [known[key] for key in keys]
+    return _through(table, keys, missing, book, run, "reader scores")
 
 
 def generate_pairs(
@@ -106,19 +104,18 @@ def generate_pairs(
     _check_table(table, reader, parts)
     missing = table.missing(keys)
     book = PromptBook(samples, records, (key[:2] for key in missing), config, parts)
-    _compute(table, missing, book, run, "reader answers")
-    known = table.get(keys)
-    return [known[key] for key in keys]
+    return _through(table, keys, missing, book, run, "reader answers")
 
 
-def _compute(
+def _through(
     table: PairTable[Value],
+    keys: Sequence[PairKey],
     missing: Sequence[PairKey],
     book: PromptBook,
     run: Callable[[Sequence[PairKey], Sequence[Prompt]], Batches[Value]],
     description: str,
-) -> None:
-    """Compute what is missing and write it batch by batch, behind a progress bar."""
+) -> list[Value]:
+    """Compute what is missing, write it batch by batch behind a progress bar, return all keys."""
 
     def done() -> Iterator[PairKey]:
         for start in range(0, len(missing), PROMPTS_AT_ONCE):
@@ -131,6 +128,8 @@ def _compute(
 
     for _ in track(done(), description, total=len(missing)):
         pass
+    known = table.get(keys)
+    return [known[key] for key in keys]
 
 
 def _answer_set(sample_id: str, answer_sets: Mapping[str, AnswerSet]) -> AnswerSet:

@@ -50,7 +50,7 @@ def prepare_head(config: RunConfig, head: HeadName, reader: Reader) -> Path:
                 data_root(config),
                 folder,
             )
-            outcome = {
+            facts = {
                 "steps": report.steps,
                 "first": report.first,
                 "best": report.best,
@@ -59,7 +59,7 @@ def prepare_head(config: RunConfig, head: HeadName, reader: Reader) -> Path:
                 "pairs_scored": len(table),
                 "samples_without_gold": int((samples["split"] != "test").sum()) - len(usable),
             }
-            (folder / OUTCOME).write_text(json.dumps(outcome, indent=1) + "\n")
+            (folder / OUTCOME).write_text(json.dumps(facts, indent=1) + "\n")
     return made.require() / HEAD_FILE
 
 
