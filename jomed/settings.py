@@ -97,7 +97,11 @@ class PromptConfig(Settings):
 
 
 class Stage1Config(Settings):
-    """Reader fine-tuning with LoRA (Eq. 1); steps are optimiser steps."""
+    """Reader fine-tuning with LoRA (Eq. 1); steps are optimiser steps.
+
+    ``lora_vision`` adapts the vision tower too, as the paper does; without it the reader sees
+    what it saw before and learns only to read.
+    """
 
     candidates_per_head: Size
     max_steps: Size
@@ -109,6 +113,7 @@ class Stage1Config(Settings):
     lora_rank: Size
     lora_alpha: Size
     lora_dropout: Share
+    lora_vision: bool
     eval_every: Size
 
 

@@ -107,14 +107,14 @@ def test_hash_covers_results_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "retina_small",
         runs_dir=tmp_path,
         matrix="other",
-        overrides={"runtime.threads": 2, "description": "x", "stage2.alpha": 0.6},
+        overrides={"runtime.threads": 2, "description": "x", "stage2.alpha": 0.8},
     )
     assert same.data.root == str(tmp_path) != base.data.root
     assert same.hash == base.hash
     others = [
         load_config("retina_small", seed=1),
         load_config("retina_small", backbone="tiny_pixtral"),
-        load_config("retina_small", overrides={"stage2.alpha": 0.61}),
+        load_config("retina_small", overrides={"stage2.alpha": 0.81}),
         load_config("retina_small", overrides={"data.record_text": "grade {label}"}),
     ]
     assert len({base.hash, *(other.hash for other in others)}) == 5

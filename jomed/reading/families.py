@@ -24,6 +24,8 @@ class ReaderFamily(ABC):
     """Name of the processor's output that holds one row of sizes per image."""
     not_adapted: ClassVar[str]
     """Pattern of the linear layers between the towers, which get no LoRA weights (stage 1)."""
+    tower: ClassVar[str]
+    """Pattern of the modules of the vision tower."""
     vision_tokens: ClassVar[int]
     """Image tokens per call of the vision tower, all images of the call together."""
 
@@ -60,6 +62,7 @@ class Qwen2VL(ReaderFamily):
     processor_class = Qwen2VLProcessor
     geometry_name = "image_grid_thw"
     not_adapted = r".*\.merger\..*"
+    tower = r".*\.visual\..*"
     vision_tokens = 4096
 
     def join_pixels(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -89,6 +92,7 @@ class Pixtral(ReaderFamily):
     processor_class = PixtralProcessor
     geometry_name = "image_sizes"
     not_adapted = r".*multi_modal_projector.*"
+    tower = r".*\.vision_tower\..*"
     # All images of a call attend to one another under a block mask, at quadratic cost.
     vision_tokens = 1024
 

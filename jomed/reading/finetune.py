@@ -118,12 +118,14 @@ def _trainer(
 def _adapted(config: RunConfig, base: Path | str, root: Path) -> tuple[Any, PromptPacker]:
     model, processor = load_base(config, base)
     family = FAMILIES[config.backbone.family]
+    adapt = config.stage1.lora_vision
+    excluded = family.not_adapted if adapt else f"{family.not_adapted}|{family.tower}"
     settings = LoraConfig(
         r=config.stage1.lora_rank,
         lora_alpha=config.stage1.lora_alpha,
         lora_dropout=config.stage1.lora_dropout,
         target_modules="all-linear",
-        exclude_modules=family.not_adapted,
+        exclude_modules=excluded,
     )
     with quiet_peft():
         adapted = get_peft_model(model, settings)

@@ -163,15 +163,22 @@ def test_in_bfloat16_an_adapter_stays_beside_the_weights(
     assert 20 * error < np.abs(plain.score(prompts, answers) - merged).max()
 
 
-def test_both_towers_are_adapted_and_nothing_between_them(tune: Tune, tmp_path: Path) -> None:
-    for family, towers in {
-        "qwen2_vl": ("language_model.layers.1.mlp.down_proj", "visual.blocks.1.attn.qkv"),
-        "pixtral": ("language_model.layers.1.mlp.down_proj", "vision_tower.transformer.layers.1"),
-    }.items():
-        tune(tmp_path / family, family=family, stage1__max_steps=1)
+TOWERS = {
+    "qwen2_vl": ("language_model.layers.1.mlp.down_proj", "visual.blocks.1.attn.qkv"),
+    "pixtral": ("language_model.layers.1.mlp.down_proj", "vision_tower.transformer.layers.1"),
+}
+
+
+@pytest.mark.parametrize("adapted", [True, False])
+def test_the_vision_tower_is_adapted_if_asked_and_nothing_between_the_towers(
+    tune: Tune, tmp_path: Path, adapted: bool
+) -> None:
+    for family, (language, vision) in TOWERS.items():
+        tune(tmp_path / family, family=family, stage1__max_steps=1, stage1__lora_vision=adapted)
         names = list(weights(tmp_path / family))
-        for tower in towers:
-            assert any(tower in name for name in names), tower
+        assert any(language in name for name in names)
+        assert any(vision in name for name in names) == adapted
+        assert any(vision.split(".")[0] in name for name in names) == adapted
         assert not any(
             part in name for name in names for part in ("merger", "projector", "lm_head")
         )

@@ -13,7 +13,7 @@ from jomed.data.images import open_image
 from jomed.reading import forward
 from jomed.reading.answers import AnswerSet
 from jomed.reading.caches import TensorCache
-from jomed.reading.loading import reader_key
+from jomed.reading.loading import align, reader_key
 from jomed.reading.packing import ReaderError, limit_side, model_inputs
 from jomed.reading.prompts import Prompt, prompt_messages
 from jomed.reading.reader import Reader, plan_batches
@@ -181,3 +181,19 @@ def test_a_prompt_beyond_a_sliding_window_is_refused(load_reader: Callable[..., 
     reader.model.config.text_config.sliding_window = 20
     with pytest.raises(ReaderError, match=r"sliding window of the model \(20\)"):
         reader.score(PROMPTS, ONE_TOKEN)
+
+
+def test_weights_lie_where_torch_would_put_them(reader: Reader) -> None:
+    tensors = [*reader.model.parameters(), *reader.model.buffers()]
+    assert {tensor.data_ptr() % 64 for tensor in tensors} == {0}
+
+
+def test_only_tensors_that_lie_elsewhere_are_copied() -> None:
+    model = torch.nn.Linear(3, 5)
+    memory = torch.arange(32.0)
+    model.weight.data = memory[4:19].view(5, 3)
+    where = model.bias.data_ptr()
+    align(model)
+    assert model.weight.data_ptr() % 64 == 0
+    assert model.bias.data_ptr() == where
+    assert model.weight.tolist() == memory[4:19].view(5, 3).tolist()
