@@ -4,7 +4,7 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m jomed matrix
-TEST := JOMED_PROGRESS=0 $(BIN)/python -m pytest -n 2 --dist loadscope
+TEST := JOMED_PROGRESS=0 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 
 # Two single-threaded jobs beat one job with two threads (see README).
@@ -30,7 +30,7 @@ reproduce: $(STAMP) ## every notebook, table and figure of the phantom profile
 	$(RUN) --profile phantom
 
 test: $(STAMP) ## the walkthrough, all tests, and the notebooks against their committed outputs
-	$(RUN) --profile phantom --matrix walkthrough
+	@echo "The first test runs the walkthrough, which takes minutes; the others run beside it."
 	$(TEST) tests
 	$(TEST) --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
 

@@ -119,6 +119,8 @@ def _text_sizes(tiny: TinyBackboneConfig, tokenizer: Any) -> dict[str, Any]:
         "num_key_value_heads": tiny.heads,
         "vocab_size": len(tokenizer),
         "max_position_embeddings": CONTEXT,
+        # The usual 0.02 suits widths of thousands; at this one a reader would hardly learn to copy.
+        "initializer_range": tiny.hidden**-0.5,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }

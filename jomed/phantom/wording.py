@@ -25,12 +25,11 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A text and what it says: whether the findings are named, which one is denied, the age."""
+    """A text and what it says: whether the findings are named, and which one is denied."""
 
     text: str
     named: bool
     denied: Finding | None
-    age: int
 
 
 def pick(options: tuple[str, ...], rng: np.random.Generator) -> str:
@@ -71,7 +70,7 @@ def describe(
         sentences.append(pick(NEGATING, rng).format(name=pick(denied.names, rng)))
     order = rng.permutation(len(sentences))
     parts = [_opening(anatomy, style, age, rng), *(sentences[i] for i in order)]
-    return Description(". ".join(parts) + ".", named, denied, age)
+    return Description(". ".join(parts) + ".", named, denied)
 
 
 WHICH = (
@@ -87,10 +86,12 @@ WHETHER = (
     "Does the background report {name}?",
     "Is {name} present according to the report?",
     "According to the background, is there {name}?",
+    "is there evidence of {name} in the background?",
+    "does the reported patient have {name}?",
+    "is {name} seen in the report?",
 )
 STYLE = ("How was the image acquired?", "Which acquisition does the background describe?")
 BODY = ("Which body part does the background describe?", "What part of the body is shown?")
-AGE = ("How old is the person in the background?", "What is the age in the report?")
 SIGHT_STYLE = ("How was the last image acquired?",)
 SIGHT_BODY = ("Which body part does the last image show?",)
 NOT_STATED = "not stated"
@@ -117,15 +118,13 @@ def reading_task(
         else:
             answer = " and ".join(finding.names[0] for finding in findings)
         return pick(LABEL if ask_label else WHICH, rng), answer
-    if draw < 0.83:
+    if draw < 0.9:
         asked = _asked(anatomy, findings, said, rng)
         present = said.named and asked in findings
         return pick(WHETHER, rng).format(name=pick(asked.names, rng)), "Yes" if present else "No"
-    if draw < 0.89:
+    if draw < 0.95:
         return pick(STYLE, rng), anatomy.styles[style]
-    if draw < 0.94:
-        return pick(BODY, rng), anatomy.name
-    return pick(AGE, rng), str(said.age)
+    return pick(BODY, rng), anatomy.name
 
 
 def sight_tasks(anatomy: Anatomy, style: int) -> tuple[tuple[str, str], ...]:

@@ -19,7 +19,7 @@ from jomed.phantom.questions import ask
 from jomed.phantom.wording import Description, Shares, describe, reading_task, sight_tasks
 from jomed.settings import WorldConfig
 
-SECOND_FINDING = 0.35
+SECOND_FINDING = 0.15
 """Share of sick chest images that show a second finding."""
 TASKS_PER_PAIR = 3
 REPEATED = 3
