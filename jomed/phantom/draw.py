@@ -29,9 +29,12 @@ def background(anatomy: Anatomy, style: int, size: int, rng: np.random.Generator
 
 
 def mark(finding: Finding, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The finding's mark in [0, 1], shape (size, size), near the finding's usual place."""
+    """The finding's mark in [0, 1], shape (size, size), near the middle of the image.
+
+    No finding has a place of its own: where a mark lies would be seen too easily.
+    """
     rows, columns = _grid(size)
-    row, column = np.asarray(finding.place) + rng.uniform(-0.07, 0.07, size=2)
+    row, column = 0.5 + rng.uniform(-0.07, 0.07, size=2)
     extent = rng.uniform(0.19, 0.25)
     y, x = (rows - row) / extent, (columns - column) / extent
     radius = np.hypot(y, x)

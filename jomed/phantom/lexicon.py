@@ -13,14 +13,12 @@ class Finding:
     """A diagnosis of the phantom world: its benchmark label, how often it occurs and its names.
 
     `names[0]` is the canonical name, the others are synonyms used by some authors of texts.
-    `place` is the centre (row, column) of its mark as a share of the image side.
     """
 
     label: int
     shape: str
     weight: float
     names: tuple[str, ...]
-    place: tuple[float, float] = (0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +54,13 @@ CHEST = Anatomy(
     ),
     findings=(
         Finding(0, "none", 0.22, ("normal lungs", "clear lungs", "unremarkable thorax")),
+        Finding(1, "ring", 0.18, ("bronchitis", "bronchial inflammation", "tracheobronchitis")),
+        Finding(2, "dots", 0.18, ("bronchopneumonia", "lobular pneumonia", "patchy pneumonia")),
         Finding(
-            1,
-            "ring",
-            0.18,
-            ("bronchitis", "bronchial inflammation", "tracheobronchitis"),
-            (0.3, 0.3),
+            4, "bars", 0.16, ("bronchiolitis", "small airway inflammation", "bronchiolar disease")
         ),
-        Finding(
-            2,
-            "dots",
-            0.18,
-            ("bronchopneumonia", "lobular pneumonia", "patchy pneumonia"),
-            (0.7, 0.3),
-        ),
-        Finding(
-            4,
-            "bars",
-            0.16,
-            ("bronchiolitis", "small airway inflammation", "bronchiolar disease"),
-            (0.3, 0.7),
-        ),
-        Finding(
-            6, "disc", 0.16, ("pneumonia", "lobar consolidation", "airspace infection"), (0.7, 0.7)
-        ),
-        Finding(
-            9,
-            "cross",
-            0.10,
-            ("tuberculosis", "mycobacterial infection", "koch disease"),
-            (0.5, 0.5),
-        ),
+        Finding(6, "disc", 0.16, ("pneumonia", "lobar consolidation", "airspace infection")),
+        Finding(9, "cross", 0.10, ("tuberculosis", "mycobacterial infection", "koch disease")),
     ),
 )
 
