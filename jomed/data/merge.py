@@ -9,7 +9,7 @@ import pandas as pd
 
 from jomed.config import RunConfig
 from jomed.data.corpora import load_corpus
-from jomed.data.images import ImageError, hash_images
+from jomed.data.hashes import with_hashes
 from jomed.records import Record, Skipped
 
 
@@ -45,7 +45,7 @@ def load_corpora(config: RunConfig, root: Path) -> CorpusReport:
         records += found
         skipped += left_out
     unique, repeated = _unique_ids(records)
-    hashed, unreadable = _with_hashes(unique, root, config.runtime.threads)
+    hashed, unreadable = with_hashes(unique, root, config.runtime.threads)
     duplicates = _duplicates(hashed)
     kept = hashed
     if config.data.duplicates == "drop_exact":
@@ -77,24 +77,6 @@ def _unique_ids(records: Sequence[Record]) -> tuple[list[Record], list[Skipped]]
         else:
             seen.add(record.record_id)
             kept.append(record)
-    return kept, skipped
-
-
-def _with_hashes(
-    records: Sequence[Record], root: Path, threads: int
-) -> tuple[list[Record], list[Skipped]]:
-    """Fill in the hashes that the loaders could not know; unreadable images are skipped."""
-    addresses = list(dict.fromkeys(record.image for record in records if not record.image_sha))
-    found = dict(zip(addresses, hash_images(addresses, root, threads), strict=True))
-    kept: list[Record] = []
-    skipped: list[Skipped] = []
-    for record in records:
-        sha = record.image_sha or found[record.image]
-        if isinstance(sha, ImageError):
-            item = Skipped(record.source, record.record_id, "unreadable image", str(sha))
-            skipped.append(item)
-        else:
-            kept.append(dataclasses.replace(record, image_sha=sha))
     return kept, skipped
 
 

@@ -1,12 +1,9 @@
-"""What the benchmark loaders share: a validation split, sample limits, image hashes."""
+"""What the benchmark loaders share: a validation split and sample limits."""
 
-import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from jomed.data.images import ImageError, hash_images
-from jomed.records import SPLITS, Sample, Skipped
+from jomed.records import SPLITS, Sample
 from jomed.settings import SampleLimits
 
 
@@ -30,19 +27,3 @@ def limit(samples: Sequence[Sample], limits: SampleLimits) -> list[Sample]:
         count = min(getattr(limits, split) or len(chosen), len(chosen))
         kept.extend(chosen[place * len(chosen) // count] for place in range(count))
     return kept
-
-
-def with_hashes(samples: Sequence[Sample], root: Path) -> tuple[list[Sample], list[Skipped]]:
-    """Fill in `image_sha`; samples whose image cannot be opened are skipped."""
-    addresses = list(dict.fromkeys(sample.image for sample in samples))
-    found = dict(zip(addresses, hash_images(addresses, root, threads=-1), strict=True))
-    kept: list[Sample] = []
-    skipped: list[Skipped] = []
-    for sample in samples:
-        sha = found[sample.image]
-        if isinstance(sha, ImageError):
-            item = Skipped(sample.benchmark, sample.sample_id, "unreadable image", str(sha))
-            skipped.append(item)
-        else:
-            kept.append(dataclasses.replace(sample, image_sha=sha))
-    return kept, skipped

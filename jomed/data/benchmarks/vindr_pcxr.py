@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks.common import hold_out, limit, with_hashes
+from jomed.data.benchmarks.common import hold_out, limit
+from jomed.data.hashes import with_hashes
 from jomed.data.sources import MissingData, read_table
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks.common import hold_out, limit, with_hashes
+from jomed.data.benchmarks.common import hold_out, limit
+from jomed.data.hashes import with_hashes
 from jomed.data.sources import DataError, MissingData, clean_text
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
