@@ -1,6 +1,7 @@
 """Stage 06: score the candidates of every method, predict, and measure."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,11 +49,10 @@ class Examiner:
         parts = _parts(method)
         said = self._generations(pairs, parts)
         sets = {**self.sets, **_pools(said)}
-        table = ScoreTable(score_table_path(self.config), table_key(self.reader, parts))
-        values = score_pairs(
-            self.reader, table, self.samples, self.finder.records, pairs, sets, self.config, parts
-        )
-        table.close()
+        data = (self.samples, self.finder.records)
+        key = table_key(self.reader, parts)
+        with closing(ScoreTable(score_table_path(self.config), key)) as table:
+            values = score_pairs(self.reader, table, *data, pairs, sets, self.config, parts)
         scored: dict[str, dict[str, np.ndarray]] = {}
         for (sample_id, record_id), row in zip(pairs, values, strict=True):
             scored.setdefault(sample_id, {})[record_id] = row
@@ -77,11 +77,10 @@ class Examiner:
         open_pairs = [pair for pair in pairs if kinds[pair[0]] == "open"]
         if not open_pairs:
             return {}
-        table = GenerationTable(score_table_path(self.config), table_key(self.reader, parts))
-        texts = generate_pairs(
-            self.reader, table, self.samples, self.finder.records, open_pairs, self.config, parts
-        )
-        table.close()
+        data = (self.samples, self.finder.records)
+        key = table_key(self.reader, parts)
+        with closing(GenerationTable(score_table_path(self.config), key)) as table:
+            texts = generate_pairs(self.reader, table, *data, open_pairs, self.config, parts)
         said: dict[str, dict[str, str]] = {}
         for (sample_id, record_id), text in zip(open_pairs, texts, strict=True):
             said.setdefault(sample_id, {})[record_id] = text

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,14 @@ def prepare_head(config: RunConfig, head: HeadName, reader: Reader) -> Path:
         sets, gold = training_answers(config, samples)
         usable = samples[samples["sample_id"].isin(list(gold))]
         finder = Finder(config, usable)
-        table = ScoreTable(score_table_path(config), table_key(reader))
+        with (
+            closing(ScoreTable(score_table_path(config), table_key(reader))) as table,
+            made.resuming(**stamp(config)) as folder,
+        ):
 
-        def score(pairs: Sequence[Pair]) -> list[np.ndarray]:
-            return score_pairs(reader, table, samples, finder.records, pairs, sets, config)
+            def score(pairs: Sequence[Pair]) -> list[np.ndarray]:
+                return score_pairs(reader, table, samples, finder.records, pairs, sets, config)
 
-        with made.resuming(**stamp(config)) as folder:
             report = train_head(
                 config,
                 head,
