@@ -42,7 +42,6 @@ lint: $(STAMP) ## format, style and types, without changing a file
 evidence: $(STAMP) ## the phantom profile at three seeds, for the claims in the README
 	$(RUN) --profile phantom_evidence
 
-retina-small: export JOMED_DATA ?= ../shared/data
 retina-small: $(STAMP) ## tiny models on the real RetinaMNIST (set JOMED_DATA)
 	$(RUN) --profile retina_small
 

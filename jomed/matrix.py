@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jomed.config import ConfigError, project_root
+from jomed.artifacts import data_root
+from jomed.config import ConfigError, load_config, project_root
 from jomed.plan import Task, failed_path, running_path, tasks
 from jomed.runner import MATRIX_PID, cell_error
 from jomed.storage import locked
@@ -27,7 +28,8 @@ def run_matrix(
 ) -> bool:
     """Run every task of a matrix that has not been run; True if all are done at the end.
 
-    Raises ConfigError for wrong settings and where the profile is being run already.
+    Raises ConfigError for wrong settings, a data folder that does not exist, and where the profile
+    is being run already.
     """
     chosen = list(only)
     planned = tasks(profile, matrix, chosen)
@@ -36,6 +38,9 @@ def run_matrix(
     if not missing:
         say(f"nothing to do: all {len(planned)} notebooks are executed, see {folder}")
         return True
+    config = load_config(profile)
+    if config.data.world is None:
+        data_root(config)  # real data that are not there: said now, not by the first notebook
     say(f"{len(missing)} of {len(planned)} notebooks to run, {jobs} at a time; see {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     command = _command(profile, matrix, chosen, jobs, keep_going, folder.parent)

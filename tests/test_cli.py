@@ -64,6 +64,7 @@ def test_help_names_every_command(call: Command) -> None:
         ("run 04_train_reader seed 1", "expected -p NAME VALUE, got 'seed 1'"),
         ("run 44_train_reader", "did you mean '04_train_reader'"),
         ("check-data --profile retina_small", "set JOMED_DATA to the data's folder"),
+        ("matrix --profile retina_small", "set JOMED_DATA to the data's folder"),
     ],
 )
 def test_wrong_words_end_with_a_message_and_no_traceback(
