@@ -53,14 +53,13 @@ CHEST = Anatomy(
         "lordotic",
     ),
     findings=(
-        Finding(0, "none", 0.22, ("normal lungs", "clear lungs", "unremarkable thorax")),
-        Finding(1, "ring", 0.18, ("bronchitis", "bronchial inflammation", "tracheobronchitis")),
-        Finding(2, "dots", 0.18, ("bronchopneumonia", "lobular pneumonia", "patchy pneumonia")),
+        Finding(0, "none", 0.24, ("normal lungs", "clear lungs", "unremarkable thorax")),
+        Finding(1, "ring", 0.20, ("bronchitis", "airway inflammation", "inflamed airways")),
+        Finding(6, "dots", 0.20, ("pneumonia", "lobar consolidation", "infected airspace")),
         Finding(
-            4, "bars", 0.16, ("bronchiolitis", "small airway inflammation", "bronchiolar disease")
+            9, "cross", 0.18, ("tuberculosis", "mycobacterial disease", "cavitating granuloma")
         ),
-        Finding(6, "disc", 0.16, ("pneumonia", "lobar consolidation", "airspace infection")),
-        Finding(9, "cross", 0.10, ("tuberculosis", "mycobacterial infection", "koch disease")),
+        Finding(13, "bars", 0.18, ("mediastinal tumor", "widened mediastinum", "hilar neoplasm")),
     ),
 )
 

@@ -73,10 +73,19 @@ def describe(
     return Description(". ".join(parts) + ".", named, denied)
 
 
+# As the phantom's VQA benchmark asks: a general reader has met such questions about texts.
+ABNORMALITY = ("what abnormality is seen in this image?", "what is the diagnosis?")
+PRESENCE = (
+    "is there evidence of {name} in this image?",
+    "does this patient have {name}?",
+    "is {name} seen here?",
+)
+
 WHICH = (
     "Which finding does the background report?",
     "What is the diagnosis according to the background?",
     "What does the report name as the finding?",
+    *ABNORMALITY,
 )
 LABEL = (
     "What is the label number of the reported finding?",
@@ -89,6 +98,7 @@ WHETHER = (
     "is there evidence of {name} in the background?",
     "does the reported patient have {name}?",
     "is {name} seen in the report?",
+    *PRESENCE,
 )
 STYLE = ("How was the image acquired?", "Which acquisition does the background describe?")
 BODY = ("Which body part does the background describe?", "What part of the body is shown?")
@@ -109,8 +119,8 @@ def reading_task(
     Every answer follows from the text alone: nothing teaches the reader to diagnose an image.
     """
     draw = rng.random()
-    if draw < 0.55:
-        ask_label = draw < 0.22
+    if draw < 0.72:
+        ask_label = draw < 0.27
         if not said.named:
             answer = NOT_STATED
         elif ask_label:
@@ -118,11 +128,11 @@ def reading_task(
         else:
             answer = " and ".join(finding.names[0] for finding in findings)
         return pick(LABEL if ask_label else WHICH, rng), answer
-    if draw < 0.9:
+    if draw < 0.92:
         asked = _asked(anatomy, findings, said, rng)
         present = said.named and asked in findings
-        return pick(WHETHER, rng).format(name=pick(asked.names, rng)), "Yes" if present else "No"
-    if draw < 0.95:
+        return pick(WHETHER, rng).format(name=pick(asked.names, rng)), "yes" if present else "no"
+    if draw < 0.96:
         return pick(STYLE, rng), anatomy.styles[style]
     return pick(BODY, rng), anatomy.name
 

@@ -19,9 +19,10 @@ from jomed.phantom.questions import ask
 from jomed.phantom.wording import Description, Shares, describe, reading_task, sight_tasks
 from jomed.settings import WorldConfig
 
-SECOND_FINDING = 0.15
+SECOND_FINDING = 0.1
 """Share of sick chest images that show a second finding."""
 TASKS_PER_PAIR = 3
+QUESTIONS_PER_IMAGE = 2
 REPEATED = 3
 """Planted repeats: records of ROCO that PMC-OA holds too, test images that are training images."""
 MIXED = ((FUNDUS, 0.45), (CHEST, 0.15), (SKIN, 0.25), (BREAST, 0.15))
@@ -180,11 +181,11 @@ def _label_items(world: WorldConfig, name: str, anatomy: Anatomy, held: bool) ->
 
 
 def _question_items(world: WorldConfig) -> list[QuestionItem]:
-    """Two questions about each image; validation images are published within train."""
+    """Questions about `train`, `val` and `test` images; validation is published within train."""
     artist, items, group = Artist(world, "vqa_rad"), list[QuestionItem](), 0
     for split, count in (("train", world.train + world.val), ("test", world.test)):
-        for position in range(count):
-            if position % 2 == 0:
+        for position in range(QUESTIONS_PER_IMAGE * count):
+            if position % QUESTIONS_PER_IMAGE == 0:
                 case, group = artist.case(CHEST), group + 1
             question, answer, answer_type, kind = ask(
                 case.anatomy, case.findings, case.style, artist.rng

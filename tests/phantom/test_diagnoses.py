@@ -33,7 +33,7 @@ def test_two_findings_in_one_sentence_are_both_named() -> None:
 
 
 def test_a_name_inside_a_longer_name_is_not_named() -> None:
-    assert named_findings("there is bronchopneumonia.") == {"bronchopneumonia"}
+    assert named_findings("there is bronchopneumonia.") == frozenset()
 
 
 def test_diagnoses_of_phantom_samples() -> None:
@@ -52,7 +52,7 @@ def test_only_open_questions_about_the_abnormality_have_a_diagnosis() -> None:
 
 def test_a_phantom_record_agrees_if_it_names_exactly_the_diagnosis() -> None:
     config, diagnosis = load_config("tiny", "vindr_pcxr"), frozenset({"bronchitis"})
-    assert agrees(config, diagnosis, "lordotic thoracic film. there is tracheobronchitis.")
+    assert agrees(config, diagnosis, "lordotic thoracic film. there is airway inflammation.")
     assert not agrees(
         config, diagnosis, "lordotic thoracic film. there is bronchitis and pneumonia."
     )

@@ -71,12 +71,12 @@ def test_the_finding_raises_the_pixels_of_its_mark_alone() -> None:
 
 
 def test_two_findings_leave_two_marks_one_over_the_other() -> None:
-    ring, disc = CHEST.findings[1], CHEST.findings[4]
+    ring, cross = CHEST.findings[1], CHEST.findings[3]
     both, alone = (
         draw_image(CHEST, shown, 0, SIZE, (0.0, 0.2), 0.0, stream())[..., 0]
-        for shown in ((ring, disc), (ring,))
+        for shown in ((ring, cross), (ring,))
     )
-    # round(255 x (0.45 + 0.2 n)) under n marks; the ring's inside, of radius 0.6, is disc alone
+    # round(255 x (0.45 + 0.2 n)) under n marks; inside the ring there is the cross alone
     assert set(np.unique(both)) == {115, 166, 217}
     assert set(np.unique(alone)) == {115, 166}
     assert (both > alone).any()

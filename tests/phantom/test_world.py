@@ -18,6 +18,7 @@ from jomed.phantom.items import Planted
 from jomed.phantom.lexicon import ANATOMIES, CHEST, FUNDUS
 from jomed.phantom.world import (
     MIXED,
+    QUESTIONS_PER_IMAGE,
     REPEATED,
     Artist,
     draw_world,
@@ -63,11 +64,16 @@ def test_the_same_settings_give_the_same_files(config: RunConfig, tmp_path: Path
     assert {"general/images.npz", "medmnist/retinamnist.npz"} <= changed
 
 
+def items_of(name: str, images: int) -> int:
+    """How many samples so many images of a benchmark make."""
+    return images * (QUESTIONS_PER_IMAGE if name == "vqa_rad" else 1)
+
+
 def test_every_data_set_is_drawn_in_full(config: RunConfig, root: Path) -> None:
     world, planted = world_of(config), planted_counts(root)
     assert planted.keys() == {*BENCHMARKS, *CORPORA}
     for name in BENCHMARKS:
-        assert planted[name].drawn == world.train + world.val + world.test
+        assert planted[name].drawn == items_of(name, world.train + world.val + world.test)
     assert {planted[name].drawn for name in CORPORA} == {world.records}
     assert all(isinstance(counts, Planted) for counts in planted.values())
     pairs = read_general(root)
@@ -111,8 +117,8 @@ def test_benchmarks_come_back_as_planted_and_every_loss_is_listed(
     assert all(item.reason and item.item for item in skipped)
     splits = Counter(sample.split for sample in samples)
     assert set(splits) == {"train", "val", "test"}
-    broken = len(skipped)
-    assert world_of(config).test - broken <= splits["test"] <= world_of(config).test
+    expected = items_of(name, world_of(config).test)
+    assert expected - len(skipped) <= splits["test"] <= expected
 
 
 def test_planted_leaks_are_found(config: RunConfig, root: Path) -> None:
