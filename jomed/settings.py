@@ -1,6 +1,6 @@
 """The settings of a run as frozen, strict models; ``jomed.config`` fills them from params/."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +12,7 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 
 CorpusName = Literal["roco", "pmc_oa", "mimic_cxr", "training_split"]
 HeadName = Literal["text", "image"]
+HEAD_NAMES: tuple[HeadName, ...] = get_args(HeadName)
 LossName = Literal["posterior_kl", "perplexity_distillation", "emdr2", "reverse_kl"]
 
 

@@ -18,7 +18,8 @@ from jomed.phantom.models import provide_encoder
 from jomed.phantom.world import provide_data
 from jomed.plan import failed_path, tasks
 from jomed.stages.data import prepare_corpora, prepare_samples
-from jomed.stages.evaluation import prepare_evaluation, read_evaluation
+from jomed.stages.evaluation import prepare_evaluation
+from jomed.stages.finished import read_evaluation
 from jomed.stages.index import prepare_index
 from jomed.stages.reader import prepare_reader, read_reader
 from jomed.stages.retriever import prepare_head

@@ -17,7 +17,8 @@ from jomed.evaluation.methods import METHODS
 from jomed.evaluation.predictions import predict
 from jomed.reading.prompts import build_prompt
 from jomed.records import Record, Sample, rows_of
-from jomed.stages.evaluation import open_examiner, read_evaluation
+from jomed.stages.evaluation import open_examiner
+from jomed.stages.finished import read_evaluation
 from jomed.stages.reader import read_reader
 
 

@@ -1,6 +1,8 @@
 """Rooms import one way: no module knows a later room, and hardly any knows the phantom world."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,10 @@ def test_every_room_is_checked() -> None:
     folders = {path.parent.name for path in (ROOT / "jomed").glob("*/__init__.py")}
     assert folders == {*ROOMS, "phantom", "stages"}
     assert {f"{name}.py" for name in BASE} <= {path.name for path in (ROOT / "jomed").glob("*.py")}
+
+
+def test_showing_data_and_results_loads_no_deep_learning_library() -> None:
+    """Half of the notebooks only show things; torch and its company take many seconds to load."""
+    modules = "jomed.stages.data, jomed.stages.pictures, jomed.stages.tables"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run((sys.executable, "-c", code), check=False).returncode == 0

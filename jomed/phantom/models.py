@@ -9,6 +9,7 @@ import torch
 from jomed.artifacts import Artifact, artifact, data_root, stamp
 from jomed.config import RunConfig
 from jomed.data.benchmarks import load_benchmark
+from jomed.phantom import LOSSES
 from jomed.phantom.general import GeneralPair, read_general
 from jomed.phantom.labelled import labelled_pairs
 from jomed.phantom.pretrain_encoder import pretrain_encoder
@@ -16,7 +17,6 @@ from jomed.phantom.pretrain_reader import pretrain_reader
 from jomed.retrieval.encoders import Encoder, load_encoder
 from jomed.storage import locked
 
-LOSSES = "losses.json"
 Trainer = Callable[[RunConfig, Sequence[GeneralPair], Path, Path], list[float]]
 
 
@@ -33,13 +33,6 @@ def provide_backbone(config: RunConfig) -> Path | str:
         local = Path(config.backbone.model_id)
         return local if local.is_dir() else config.backbone.model_id
     return _trained(config, artifact(config, "backbone"), pretrain_reader)
-
-
-def pretraining_losses(config: RunConfig, stage: str) -> list[float]:
-    """The training loss of a tiny encoder ("encoder") or reader ("backbone"), step by step."""
-    text = (artifact(config, stage).require() / LOSSES).read_text()
-    losses: list[float] = json.loads(text)
-    return losses
 
 
 def _trained(config: RunConfig, made: Artifact, train: Trainer) -> Path:

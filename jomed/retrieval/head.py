@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Self, cast, get_args
+from typing import Self, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from jomed.artifacts import atomic_write
 from jomed.retrieval.encoders import weights_hash
-from jomed.settings import HeadName
-
-HEAD_NAMES: tuple[HeadName, ...] = get_args(HeadName)
+from jomed.settings import HEAD_NAMES, HeadName
 
 
 class HeadError(RuntimeError):

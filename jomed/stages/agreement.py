@@ -16,7 +16,7 @@ from jomed.evaluation.significance import (
 )
 from jomed.phantom.diagnoses import agrees, diagnosis_of
 from jomed.records import Sample, rows_of
-from jomed.retrieval.head import HEAD_NAMES
+from jomed.settings import HEAD_NAMES
 from jomed.stages.candidates import head_with
 from jomed.stages.data import read_samples
 from jomed.stages.index import Finder

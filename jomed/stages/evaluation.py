@@ -13,19 +13,16 @@ from jomed.config import RunConfig
 from jomed.evaluation.estimates import EvaluatedRun
 from jomed.evaluation.methods import Method, method_named
 from jomed.evaluation.predictions import ScoredSample, label_scores, predict
-from jomed.evaluation.significance import Resampling
-from jomed.evaluation.summary import Summary, summarise
 from jomed.reading.answers import AnswerSet, answer_sets, pool_answer_set, spoken_answer
 from jomed.reading.prompts import PromptParts
 from jomed.reading.reader import Reader
 from jomed.reading.scores import GenerationTable, ScoreTable
 from jomed.reading.scoring import generate_pairs, score_pairs, table_key
-from jomed.records import PREDICTION_SCHEMA, read_frame, write_rows
+from jomed.records import PREDICTION_SCHEMA, write_rows
 from jomed.stages.candidates import candidate_lists
 from jomed.stages.data import read_samples
+from jomed.stages.finished import measured_labels, read_evaluation
 from jomed.stages.index import Finder
-
-REFERENCE = "standard_rag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,39 +127,3 @@ def prepare_evaluation(config: RunConfig, reader: Reader) -> EvaluatedRun:
                     frame.to_parquet(folder / f"label_scores.{name}.parquet")
             write_rows(folder / "predictions.parquet", rows, PREDICTION_SCHEMA)
     return read_evaluation(config)
-
-
-def measured_labels(config: RunConfig) -> tuple[str, ...]:
-    """The fixed label list of the metrics: answers, label names, or none for questions."""
-    benchmark = config.benchmark
-    by_task = {"single_label": benchmark.answers, "multi_label": benchmark.label_names, "vqa": ()}
-    return by_task[benchmark.task]
-
-
-def read_evaluation(config: RunConfig) -> EvaluatedRun:
-    """The finished artefact `evaluation`; MissingArtifact where it is not there."""
-    folder = artifact(config, "evaluation").require()
-    predictions = read_frame(folder / "predictions.parquet", PREDICTION_SCHEMA)
-    samples = read_samples(config).samples
-    tested = samples[samples["sample_id"].isin(predictions["sample_id"])]
-    scores = {
-        path.name.split(".")[1]: pd.read_parquet(path)
-        for path in sorted(folder.glob("label_scores.*.parquet"))
-    }
-    return EvaluatedRun(
-        benchmark=config.benchmark.name,
-        backbone=config.backbone.name,
-        seed=config.seed,
-        task=config.benchmark.task,
-        labels=measured_labels(config),
-        predictions=predictions,
-        samples=tested.reset_index(drop=True),
-        label_scores=scores,
-    )
-
-
-def summarise_runs(config: RunConfig, runs: list[EvaluatedRun]) -> Summary:
-    """Metrics and differences from standard RAG of finished runs, with bootstrap intervals."""
-    settings = config.evaluation
-    resampling = Resampling(settings.bootstrap_draws, settings.bootstrap_seed, settings.confidence)
-    return summarise(runs, REFERENCE, resampling)

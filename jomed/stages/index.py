@@ -13,9 +13,9 @@ from jomed.evaluation.fusion import HeadList
 from jomed.phantom.models import provide_encoder
 from jomed.records import SKIPPED_SCHEMA, read_frame, write_rows
 from jomed.retrieval.encoders import Encoder
-from jomed.retrieval.head import HEAD_NAMES, QueryHead
+from jomed.retrieval.head import QueryHead
 from jomed.retrieval.index import Index, build_index
-from jomed.settings import HeadName
+from jomed.settings import HEAD_NAMES, HeadName
 from jomed.stages.data import read_corpora
 from jomed.training.mining import Queries
 

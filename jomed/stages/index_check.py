@@ -13,9 +13,9 @@ from jomed.config import RunConfig
 from jomed.retrieval.approximate import IvfSearch, build_ivf, recall_at
 from jomed.retrieval.encoders import FloatArray
 from jomed.retrieval.exact import ExactSearch
-from jomed.retrieval.head import HEAD_NAMES
 from jomed.retrieval.index import Index
 from jomed.retrieval.shards import IntArray, Shards
+from jomed.settings import HEAD_NAMES
 
 MOST_QUERIES = 256
 NEIGHBOURS = 10

@@ -1,5 +1,7 @@
 """Tiles for the picture grids of the notebooks: records, samples, and neighbours of a query."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from jomed.artifacts import data_root
@@ -7,8 +9,10 @@ from jomed.config import RunConfig
 from jomed.data.images import open_image
 from jomed.records import Record, Sample, rows_of
 from jomed.reporting.figures import Tile
-from jomed.retrieval.head import HEAD_NAMES
-from jomed.stages.index import Finder
+from jomed.settings import HEAD_NAMES
+
+if TYPE_CHECKING:
+    from jomed.stages.index import Finder  # with torch: seconds for those who show records only
 
 
 def record_tiles(config: RunConfig, records: pd.DataFrame, per_source: int) -> list[Tile]:
@@ -30,7 +34,7 @@ def sample_tiles(config: RunConfig, samples: pd.DataFrame, per_split: int) -> li
     return tiles
 
 
-def neighbour_tiles(config: RunConfig, finder: Finder, sample_id: str, count: int) -> list[Tile]:
+def neighbour_tiles(config: RunConfig, finder: "Finder", sample_id: str, count: int) -> list[Tile]:
     """A query and what both untrained heads find for it: one row per head, the query first."""
     samples, records = finder.queries.samples, finder.records
     query = rows_of(samples[samples["sample_id"] == sample_id], Sample)[0]

@@ -11,13 +11,17 @@ from jomed.config import RunConfig, matrix_configs
 from jomed.evaluation.estimates import EvaluatedRun
 from jomed.evaluation.inconsistency import fused_rows, inconsistency, inconsistent_samples
 from jomed.evaluation.text import canonical_answer
-from jomed.phantom.models import pretraining_losses
 from jomed.reporting import Provenance
 from jomed.reporting.figures import read_training_log
-from jomed.retrieval.head import HEAD_NAMES
-from jomed.stages.evaluation import REFERENCE, read_evaluation
-from jomed.stages.retriever import outcome, training_log
-from jomed.training.run import LOG_FILE
+from jomed.settings import HEAD_NAMES
+from jomed.stages.finished import (
+    REFERENCE,
+    outcome,
+    pretraining_losses,
+    read_evaluation,
+    training_log,
+)
+from jomed.training import LOG_FILE
 
 
 @dataclass(frozen=True, slots=True)

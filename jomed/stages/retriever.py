@@ -1,7 +1,7 @@
 """Stage 05: both query heads learn from the frozen reader's likelihoods (Eq. 2)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,11 +17,9 @@ from jomed.reading.scores import ScoreTable
 from jomed.reading.scoring import Pair, score_pairs, table_key
 from jomed.settings import HeadName
 from jomed.stages.data import read_samples
+from jomed.stages.finished import OUTCOME
 from jomed.stages.index import Finder
 from jomed.training.retriever import HEAD_FILE, train_head
-from jomed.training.run import LOG_FILE
-
-OUTCOME = "outcome.json"
 
 
 def prepare_head(config: RunConfig, head: HeadName, reader: Reader) -> Path:
@@ -101,15 +99,3 @@ def prepare_control(config: RunConfig, reader: Reader) -> list[RunConfig]:
         for head in control.stage2.heads:
             prepare_head(control, head, reader)
     return controls
-
-
-def training_log(config: RunConfig, head: HeadName) -> pd.DataFrame:
-    """The log of stage 2, one row per step or validation."""
-    return pd.read_json(artifact(config, f"head_{head}").require() / LOG_FILE, lines=True)
-
-
-def outcome(config: RunConfig, head: HeadName) -> Mapping[str, float]:
-    """What the training of a head came to (see `HeadReport`)."""
-    text = (artifact(config, f"head_{head}").require() / OUTCOME).read_text()
-    result: Mapping[str, float] = json.loads(text)
-    return result

@@ -17,6 +17,7 @@ from jomed.retrieval.head import QueryHead
 from jomed.retrieval.index import Index
 from jomed.retrieval.shards import IntArray
 from jomed.settings import HeadName
+from jomed.training import LOG_FILE
 from jomed.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from jomed.training.errors import TrainingError
 from jomed.training.losses import marginal_log_likelihood
@@ -31,7 +32,6 @@ from jomed.training.optimisation import (
 from jomed.training.sampling import SampleStream, shuffled_likelihoods
 
 HEAD_FILE = "head.safetensors"
-LOG_FILE = "log.jsonl"
 
 
 class HeadRun:

@@ -13,8 +13,9 @@ from jomed.artifacts import MissingArtifact, data_root
 from jomed.config import load_config
 from jomed.evaluation.methods import METHODS, method_named
 from jomed.stages.candidates import candidate_lists, head_with
+from jomed.stages.finished import outcome
 from jomed.stages.index import Finder
-from jomed.stages.retriever import outcome, prepare_head, shuffled_control
+from jomed.stages.retriever import prepare_head, shuffled_control
 
 RETRIEVING = ("standard_rag", "text_head", "jomed")
 

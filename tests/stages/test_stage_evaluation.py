@@ -10,12 +10,8 @@ from tiny_run import OVERRIDES, Run
 from jomed.artifacts import MissingArtifact, artifact
 from jomed.config import load_config
 from jomed.evaluation.estimates import EvaluatedRun
-from jomed.stages.evaluation import (
-    measured_labels,
-    prepare_evaluation,
-    read_evaluation,
-    summarise_runs,
-)
+from jomed.stages.evaluation import prepare_evaluation
+from jomed.stages.finished import measured_labels, read_evaluation, summarise_runs
 
 METHODS = OVERRIDES["evaluation.methods"]
 

@@ -10,8 +10,9 @@ from tiny_run import Run
 from jomed.artifacts import MissingArtifact, artifact, data_root
 from jomed.config import load_config
 from jomed.evaluation.fusion import HeadList
-from jomed.phantom.models import pretraining_losses, provide_backbone, provide_encoder
+from jomed.phantom.models import provide_backbone, provide_encoder
 from jomed.retrieval.index import Index
+from jomed.stages.finished import pretraining_losses
 from jomed.stages.index import Finder, joined, prepare_index, skipped_in_index
 
 

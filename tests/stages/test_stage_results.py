@@ -11,7 +11,7 @@ from jomed.artifacts import MissingArtifact
 from jomed.config import load_config
 from jomed.evaluation.summary import Summary
 from jomed.stages.agreement import agreement_frame
-from jomed.stages.evaluation import summarise_runs
+from jomed.stages.finished import summarise_runs
 from jomed.stages.index import Finder
 from jomed.stages.index_check import search_trials, self_retrieval
 from jomed.stages.pictures import neighbour_tiles, record_tiles, sample_tiles

@@ -7,13 +7,12 @@ from tiny_run import Run
 
 from jomed.artifacts import MissingArtifact, artifact
 from jomed.config import load_config, with_overrides
+from jomed.stages.finished import outcome, training_log
 from jomed.stages.retriever import (
-    outcome,
     prepare_head,
     shuffled_control,
     spoken,
     training_answers,
-    training_log,
 )
 
 HEADS = ("text", "image")
