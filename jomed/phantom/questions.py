@@ -7,6 +7,7 @@ from jomed.phantom.wording import ABNORMALITY, PRESENCE, pick
 
 PLANE = ("how was this image acquired?", "which projection is this?")
 CHOICE = ("is the diagnosis {options}?", "is this {options}?")
+CHOICES = 4
 ORGAN = ("is this an image of the {name}?",)
 
 
@@ -15,24 +16,24 @@ def ask(
 ) -> tuple[str, str, str, str]:
     """One question about an image: (question, answer, answer type, question type).
 
-    Nine of ten questions need the finding. Presence questions, which tiny readers hardly learn to
+    Nearly all questions need the finding. Presence questions, which tiny readers hardly learn to
     answer, are the fewest of these, and right half of the time.
     """
     draw = rng.random()
-    if draw < 0.06:
+    if draw < 0.03:
         others = tuple(finding for finding in anatomy.findings if finding not in findings)
         present = rng.random() < 0.5
         pool = findings if present else others
         asked = pool[int(rng.integers(len(pool)))]
         question = pick(PRESENCE, rng).format(name=asked.names[0])
         return question, "Yes" if present else "No", "CLOSED", "PRES"
-    if draw < 0.42:
+    if draw < 0.45:
         question, answer = _choice(anatomy, findings, rng)
         return question, answer, "CLOSED", "ABN"
-    if draw < 0.91:
+    if draw < 0.95:
         answer = " and ".join(finding.names[0] for finding in findings)
         return pick(ABNORMALITY, rng), answer, "OPEN", "ABN"
-    if draw < 0.96:
+    if draw < 0.98:
         return pick(PLANE, rng), anatomy.styles[style], "OPEN", "PLANE"
     named = anatomy.name if rng.random() < 0.5 else "abdomen"
     question = pick(ORGAN, rng).format(name=named)
@@ -42,9 +43,9 @@ def ask(
 def _choice(
     anatomy: Anatomy, findings: tuple[Finding, ...], rng: np.random.Generator
 ) -> tuple[str, str]:
-    """A question that offers an own finding and two others, and the name of the own one."""
+    """A question that offers an own finding and three others, and the name of the own one."""
     others = [finding.names[0] for finding in anatomy.findings if finding not in findings]
     own = findings[int(rng.integers(len(findings)))].names[0]
-    wrong = rng.choice(others, size=2, replace=False)
+    wrong = rng.choice(others, size=CHOICES - 1, replace=False)
     *first, last = rng.permutation([own, *wrong])
     return pick(CHOICE, rng).format(options=f"{', '.join(first)} or {last}"), own

@@ -21,7 +21,6 @@ from jomed.catalogue import TinyBackboneConfig
 
 MERGE = 2
 CONTEXT = 2048
-BRIGHTNESS, SPREAD = [0.15, 0.15, 0.15], [0.5, 0.5, 0.5]
 QWEN_SPECIAL = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -79,11 +78,7 @@ def train_tokenizer(
 
 
 def build_processor(family: str, tiny: TinyBackboneConfig, texts: Iterable[str]) -> Any:
-    """The processor of a tiny reader, with a tokenizer trained on `texts`.
-
-    Of the pixels' brightness less is taken away than large readers do: without it, marks stand
-    out so much that tiny ones learn to diagnose by themselves and need no record.
-    """
+    """The processor of a tiny reader, with a tokenizer trained on `texts`."""
     if family == "qwen2_vl":
         pixels = tiny.image_size**2
         tokenizer = train_tokenizer(
@@ -91,12 +86,7 @@ def build_processor(family: str, tiny: TinyBackboneConfig, texts: Iterable[str])
         )
         return Qwen2VLProcessor(
             image_processor=Qwen2VLImageProcessor(
-                patch_size=tiny.patch,
-                merge_size=MERGE,
-                min_pixels=pixels,
-                max_pixels=pixels,
-                image_mean=BRIGHTNESS,
-                image_std=SPREAD,
+                patch_size=tiny.patch, merge_size=MERGE, min_pixels=pixels, max_pixels=pixels
             ),
             tokenizer=tokenizer,
             video_processor=Qwen2VLVideoProcessor(patch_size=tiny.patch, merge_size=MERGE),
@@ -107,10 +97,7 @@ def build_processor(family: str, tiny: TinyBackboneConfig, texts: Iterable[str])
     )
     return PixtralProcessor(
         image_processor=PixtralImageProcessor(
-            patch_size=tiny.patch,
-            size={"longest_edge": tiny.image_size},
-            image_mean=BRIGHTNESS,
-            image_std=SPREAD,
+            patch_size=tiny.patch, size={"longest_edge": tiny.image_size}
         ),
         tokenizer=tokenizer,
         patch_size=tiny.patch,
