@@ -79,9 +79,9 @@ def comparable_paper(planned: Sequence[RunConfig]) -> pd.DataFrame | None:
     return align(reported(), benchmarks, backbones)
 
 
-def difference_rows(summary: Summary, methods: Sequence[str]) -> pd.DataFrame:
-    """Method minus standard RAG on all samples: headline metrics with interval and Holm's p."""
-    rows = _headline(summary.seed_differences, ALL)
+def difference_rows(summary: Summary, methods: Sequence[str], subset: str = ALL) -> pd.DataFrame:
+    """Method minus standard RAG on a subset: headline metrics with paired interval and Holm's p."""
+    rows = _headline(summary.seed_differences, subset)
     rows = rows[rows["method"].isin(methods)]
     return rows[[*_PLACE, "difference", "low", "high", "p_holm"]].reset_index(drop=True)
 

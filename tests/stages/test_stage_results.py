@@ -97,6 +97,11 @@ def test_a_table_shows_missing_runs_and_no_table_where_there_is_no_benchmark(
 def test_rows_of_a_summary(summary: Summary) -> None:
     assert set(difference_rows(summary, ["jomed"])["method"]) == {"jomed"}
     assert set(difference_rows(summary, ["jomed"])["metric"]) == {"accuracy", "macro_f1"}
+    there = summary.seed_differences
+    there = there[(there["subset"] == "inconsistent") & (there["method"] == "jomed")]
+    shown = difference_rows(summary, ["jomed"], "inconsistent")
+    assert set(shown["difference"]) <= set(there["difference"])
+    assert len(shown) == 2
     oracle = oracle_rows(summary)
     assert (oracle["gap"] >= 0).all()
     assert "closed_book" not in set(oracle["method"])
