@@ -83,7 +83,7 @@ def _train(
 ) -> list[float]:
     rng = np.random.default_rng(0)
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=tiny.learning_rate, weight_decay=WEIGHT_DECAY
+        model.parameters(), lr=tiny.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, tiny.learning_rate, total_steps=tiny.steps, pct_start=WARMUP
