@@ -22,7 +22,8 @@ setup: $(STAMP) ## make .venv with the locked versions (once, needs the network)
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(VENV)/bin/uv pip install --python $(VENV)/bin/python \
+	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(VENV)/bin/uv pip install --compile-bytecode \
+		--python $(VENV)/bin/python \
 		-c constraints.txt -e '.[dev]'
 	touch $@
 
