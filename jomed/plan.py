@@ -29,6 +29,8 @@ NEEDS = {
     "05_train_retriever": ("04_train_reader",),
     "06_evaluate": ("05_train_retriever",),
 }
+# What most waits for goes first, so that no long chain is left for the end.
+PRIORITIES = {"04_train_reader": 2, "05_train_retriever": 1}
 EXPLORE = "00_explore_a_case"
 CLOSING = ("07_compare_methods", "08_ablate", "09_analyse_inconsistency", "10_draw_figures")
 RUN_KEYS = ("benchmark", "backbone", "encoder", "seed")
@@ -118,7 +120,8 @@ def tasks(profile: str, matrix: str | None = None, only: Iterable[str] = ()) -> 
             first = notebook == "04_train_reader" and base not in backbones
             if first:
                 backbones.add(base)
-            task = _task(config, notebook, needs, priority=int(first))
+            priority = PRIORITIES.get(notebook, 0) + int(first)
+            task = _task(config, notebook, needs, priority)
             found.setdefault(task.target, task)
     evaluated = tuple(dict.fromkeys(_target(config, "06_evaluate") for config in configs))
     ending = [(EXPLORE, evaluated[:1])]

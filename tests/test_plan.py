@@ -69,9 +69,20 @@ def test_needs_are_targets_of_tasks_listed_before(project: Path) -> None:
 
 
 def test_one_reader_of_each_backbone_goes_first(project: Path) -> None:
-    first = titles(task for task in tasks("tiny") if task.priority)
+    found = tasks("tiny")
+    most = max(task.priority for task in found)
     readers = ("retina.tiny_qwen2vl.s0", "retina.tiny_pixtral.s0")
+    first = titles(task for task in found if task.priority == most)
     assert first == [f"04_train_reader {run}" for run in readers]
+
+
+def test_what_most_waits_for_goes_before_evaluation(project: Path) -> None:
+    ranks: dict[str, int] = {}
+    for task in tasks("tiny"):
+        ranks.setdefault(task.notebook, task.priority)
+    order = ("04_train_reader", "05_train_retriever", "06_evaluate")
+    assert sorted(order, key=lambda name: -ranks[name]) == list(order)
+    assert ranks["05_train_retriever"] > ranks["06_evaluate"]
 
 
 def test_parameters_are_those_that_the_notebook_has(project: Path) -> None:
