@@ -22,14 +22,15 @@ __all__ = [
     "stamp",
 ]
 
-_INDEX = ("data", "encoder", "index")
+_CORPUS = ("data", "corpora")
+_INDEX = (*_CORPUS, "encoder", "index")
 _READER = (*_INDEX, "benchmark", "backbone", "prompt", "stage1", "seed")
 # The answer sets, and with them the loss, depend on the number of distractors.
 _HEAD = (*_READER, "stage2", "inference.distractors")
 # Stage -> the notebook that makes it, the sections that can change it, what its label names.
 _STAGES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "world": ("01_prepare_corpora", ("data.world",), ()),
-    "corpus": ("01_prepare_corpora", ("data",), ()),
+    "corpus": ("01_prepare_corpora", _CORPUS, ()),
     "samples": ("02_prepare_benchmarks", ("data", "benchmark"), ("benchmark",)),
     "encoder": ("03_build_index", ("encoder", "data.world"), ("encoder",)),
     "index": ("03_build_index", _INDEX, ("encoder",)),
@@ -85,7 +86,7 @@ def stage_notebooks(config: RunConfig) -> dict[str, str]:
 def score_table_path(config: RunConfig) -> Path:
     """The score table that all seeds, heads, losses and methods of a reader's data share."""
     label = f"{config.benchmark.name}.{config.backbone.name}"
-    key = config.section_hash("data", "benchmark", "backbone", "prompt")
+    key = config.section_hash(*_CORPUS, "benchmark", "backbone", "prompt")
     return config.runs_dir / config.profile / "scores" / f"{label}-{key}.sqlite"
 
 

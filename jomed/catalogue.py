@@ -1,10 +1,13 @@
-"""What a run can choose from: benchmarks, readers (backbones) and encoders, as strict models."""
+"""What a run can choose from: corpora, benchmarks, readers (backbones) and encoders."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from jomed.settings import Positive, Settings, Size
+from jomed.settings import Count, Positive, Settings, Size
+
+Access = Literal["open", "credentialed", "dua"]
+Split = Literal["train", "val", "test"]
 
 
 class TinyBackboneConfig(Settings):
@@ -40,18 +43,60 @@ class TinyEncoderConfig(Settings):
     learning_rate: Positive
 
 
-class BenchmarkConfig(Settings):
-    """One benchmark; ``answers`` are the label strings in index order, as the reader says them."""
+class TableColumns(Settings):
+    """Column names of a table of one's own; null for a column that it does not have.
+
+    A corpus has ``text``; a benchmark has ``answer`` and ``split``, and ``question`` where the
+    benchmark itself asks none.
+    """
+
+    image: str
+    text: str | None = None
+    question: str | None = None
+    answer: str | None = None
+    answer_type: str | None = None
+    split: str | None = None
+    id: str | None = None
+    group: str | None = None
+    licence: str | None = None
+
+
+class CorpusConfig(Settings):
+    """One corpus; without a ``path`` below the data root it is found by the names of its files.
+
+    ``expected`` is the number of rows in the complete data set, before anything is left out.
+    """
 
     name: str
     title: str
-    loader: Literal["medmnist", "vindr_pcxr", "vqa_rad"]
+    loader: Literal["roco", "rocov2", "pmc_oa", "mimic_cxr", "training_split", "table"]
+    path: str | None
+    url: str
+    licence: str
+    access: Access
+    expected: Size | None
+    columns: TableColumns | None = None
+
+
+class BenchmarkConfig(Settings):
+    """One benchmark; ``answers`` are the label strings in index order, as the reader says them.
+
+    ``expected`` counts the samples of the complete data set by the splits that it is published in;
+    ``split_by`` says what stays together where a set is published without splits.
+    """
+
+    name: str
+    title: str
+    loader: Literal["medmnist", "vindr_pcxr", "brset", "vqa_rad", "slake", "path_vqa", "table"]
     task: Literal["single_label", "multi_label", "vqa"]
     path: str
     md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
     url: str
     licence: str
-    access: Literal["open", "credentialed", "dua"]
+    access: Access
+    expected: dict[Split, Count] | None
+    split_by: Literal["patient", "image"] | None = None
+    columns: TableColumns | None = None
     question: str | None
     answers: tuple[str, ...]
     label_names: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from jomed.catalogue import BackboneConfig, BenchmarkConfig, EncoderConfig
+from jomed.catalogue import BackboneConfig, BenchmarkConfig, CorpusConfig, EncoderConfig
 from jomed.params import (
     ConfigError,
     apply_override,
@@ -51,6 +51,7 @@ HASHED = (
     "benchmark",
     "backbone",
     "encoder",
+    "corpora",
     "data",
     "index",
     "prompt",
@@ -75,6 +76,7 @@ class RunConfig(ProfileConfig):
     benchmark: BenchmarkConfig
     backbone: BackboneConfig
     encoder: EncoderConfig
+    corpora: tuple[CorpusConfig, ...]
     runs_dir: Path
     matrix: str
     overrides: str
@@ -148,6 +150,7 @@ def load_config(
     try:
         return RunConfig(
             **{**sections, **parts, "data": _with_root(sections["data"])},
+            corpora=tuple(read_corpus(name) for name in sections["data"].corpora),
             profile=profile,
             seed=seed,
             runs_dir=project_root() / str(runs_dir or os.environ.get("JOMED_RUNS") or "runs"),
@@ -156,6 +159,12 @@ def load_config(
         )
     except ValidationError as error:
         raise ConfigError(explain(error, RunConfig, f"profile {profile!r}")) from None
+
+
+def read_corpus(name: str) -> CorpusConfig:
+    """The corpus of params/corpora/NAME.yaml. Raises ConfigError."""
+    file, values = read_params("corpora", name)
+    return validate(CorpusConfig, {**values, "name": name}, file)
 
 
 def with_overrides(config: RunConfig, changes: Mapping[str, object]) -> RunConfig:

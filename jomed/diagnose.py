@@ -17,7 +17,8 @@ from scipy.special import softmax
 
 from jomed.artifacts import data_root
 from jomed.config import RunConfig
-from jomed.data.images import image_sha, open_image
+from jomed.data.hashes import image_phash, image_sha
+from jomed.data.images import open_image
 from jomed.evaluation.methods import method_named
 from jomed.evaluation.predictions import ScoredSample, predict
 from jomed.reading.answers import AnswerSet, answer_sets, asks_yes_no, spoken_answer
@@ -194,7 +195,8 @@ def _likelihoods(scored: ScoredSample, record_ids: Sequence[str]) -> np.ndarray:
 
 def _own_sample(config: RunConfig, root: Path, address: str, question: str, closed: bool) -> Sample:
     """A sample without a gold answer, named by what it shows and asks: scores are kept by name."""
-    sha = image_sha(open_image(address, root))
+    image = open_image(address, root)
+    sha = image_sha(image)
     kinds = {"single_label": "label", "multi_label": "labels"}
     free = "closed" if closed or asks_yes_no(question) else "open"
     digest = hashlib.sha256(question.encode()).hexdigest()[:8]
@@ -209,6 +211,7 @@ def _own_sample(config: RunConfig, root: Path, address: str, question: str, clos
         question_type="",
         group="",
         image_sha=sha,
+        image_phash=image_phash(image),
     )
 
 

@@ -1,8 +1,8 @@
 """The rows that pass between the rooms: their classes, Arrow schemas and Parquet files."""
 
+import contextlib
 import dataclasses
-import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from jomed.artifacts import atomic_write
 ACCESS_LEVELS = ("open", "credentialed", "dua")
 SPLITS = ("train", "val", "test")
 ANSWER_TYPES = ("closed", "open", "label", "labels")
+DUPLICATE_KINDS = ("exact", "near")
 _ROWS_PER_GROUP = 10_000
 
 Row = TypeVar("Row")
@@ -35,7 +36,8 @@ class Record:
     """One (image, text) pair of the external index.
 
     ``image`` is an address below the data root ("a/b.jpg", "x.npz::train_images/12",
-    "x.zip::dir/a.jpg"), ``group`` the patient or article, ``image_sha`` the hash of the pixels.
+    "x.zip::dir/a.jpg"), ``group`` the patient or article. ``image_sha`` is the hash of the pixels,
+    ``image_phash`` the perceptual hash; both are "" until the image has been opened.
     """
 
     record_id: str
@@ -46,6 +48,7 @@ class Record:
     licence: str
     access: str
     image_sha: str
+    image_phash: str
 
     def __post_init__(self) -> None:
         _check(self, "access", ACCESS_LEVELS)
@@ -65,6 +68,7 @@ class Sample:
     question_type: str
     group: str
     image_sha: str
+    image_phash: str
 
     def __post_init__(self) -> None:
         _check(self, "split", SPLITS)
@@ -88,6 +92,24 @@ class Prediction:
     weight: float
     answer: str
     correct: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A record that repeats the text of an earlier one, ``duplicate_of``, with the same image.
+
+    ``kind`` is "exact" for the same pixels, "near" for the same perceptual hash; ``dropped`` says
+    whether it was left out of the records.
+    """
+
+    record_id: str
+    source: str
+    duplicate_of: str
+    kind: str
+    dropped: bool
+
+    def __post_init__(self) -> None:
+        _check(self, "kind", DUPLICATE_KINDS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,47 +143,68 @@ RECORD_SCHEMA = _schema(Record)
 SAMPLE_SCHEMA = _schema(Sample)
 PREDICTION_SCHEMA = _schema(Prediction)
 SKIPPED_SCHEMA = _schema(Skipped)
+DUPLICATE_SCHEMA = _schema(Duplicate)
 
 
-def write_rows(path: Path, rows: Iterable[object], schema: pa.Schema) -> int:
-    """Stream dataclass instances or mappings into a Parquet file and return their number.
+@contextlib.contextmanager
+def row_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[object], None]]:
+    """Yield a function that adds one row, a dataclass instance or mapping, to a Parquet file.
 
-    The file appears whole or not at all. Raises RecordsError for a row whose columns or values do
-    not fit ``schema``, nulls included (NaN is a value).
+    The file appears whole, at the end of the block, or not at all; in memory is one row group.
+    Raises RecordsError for a row whose columns or values do not fit ``schema``, nulls included
+    (NaN is a value).
     """
-    count = 0
-    remaining = iter(rows)
+    rows: list[object] = []
     with (
         atomic_write(path) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
-        while group := list(itertools.islice(remaining, _ROWS_PER_GROUP)):
-            writer.write_table(_table([_as_mapping(row) for row in group], schema, path))
-            count += len(group)
+
+        def flush() -> None:
+            writer.write_table(_table(rows, schema, path))
+            rows.clear()
+
+        def add(row: object) -> None:
+            rows.append(row)
+            if len(rows) == _ROWS_PER_GROUP:
+                flush()
+
+        yield add
+        if rows:
+            flush()
+
+
+def write_rows(path: Path, rows: Iterable[object], schema: pa.Schema) -> int:
+    """Write all `rows` as `row_writer` does, and return their number."""
+    count = 0
+    with row_writer(path, schema) as add:
+        for row in rows:
+            add(row)
+            count += 1
     return count
 
 
-def _as_mapping(row: Any) -> Mapping[str, object]:
-    if isinstance(row, Mapping):
-        return row
-    return {column.name: getattr(row, column.name) for column in dataclasses.fields(row)}
-
-
-def _table(rows: list[Mapping[str, object]], schema: pa.Schema, path: Path) -> pa.Table:
+def _table(rows: list[object], schema: pa.Schema, path: Path) -> pa.Table:
     columns = []
-    for row in rows:
-        if row.keys() != set(schema.names):
-            wrong = sorted(row.keys() ^ set(schema.names))
-            raise RecordsError(f"{path}: a row lacks or adds the columns {wrong}")
+    mappings = [_as_mapping(row, schema, path) for row in rows]
     for column in schema:
         try:
-            values = pa.array([row[column.name] for row in rows], column.type, from_pandas=False)
+            values = pa.array([row[column.name] for row in mappings], column.type)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise RecordsError(f"{path}: column {column.name!r}: {error}") from None
         if values.null_count:
             raise RecordsError(f"{path}: column {column.name!r} holds a null")
         columns.append(values)
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _as_mapping(row: Any, schema: pa.Schema, path: Path) -> Mapping[str, object]:
+    if not isinstance(row, Mapping):
+        row = {column.name: getattr(row, column.name) for column in dataclasses.fields(row)}
+    if row.keys() != set(schema.names):
+        wrong = sorted(row.keys() ^ set(schema.names))
+        raise RecordsError(f"{path}: a row lacks or adds the columns {wrong}")
+    return row
 
 
 def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:

@@ -10,7 +10,6 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
-CorpusName = Literal["roco", "pmc_oa", "mimic_cxr", "training_split"]
 HeadName = Literal["text", "image"]
 HEAD_NAMES: tuple[HeadName, ...] = get_args(HeadName)
 LossName = Literal["posterior_kl", "perplexity_distillation", "emdr2", "reverse_kl"]
@@ -59,16 +58,24 @@ class DataConfig(Settings):
     """Which data are read and how they are filtered.
 
     ``root`` is the folder of the real data (``$NAME`` takes it from an environment variable);
-    null means that the data are those of the synthetic ``world``. ``record_text`` is the text of
-    a record made from the training split, with the fields {label} and {label_name}.
+    null means that the data are those of the synthetic ``world``. ``corpora`` names files in
+    params/corpora. ``mimic_splits`` and ``mimic_views`` say which MIMIC-CXR images enter an index
+    (views as in the metadata table, or [all]), ``mimic_text`` which part of their reports:
+    "findings" alone, "impression" alone, or the one named first and else the other.
+    ``record_text`` is the text of a record made from the training split, with the fields {label}
+    and {label_name}.
     """
 
     root: str | None
     world: WorldConfig | None
-    corpora: tuple[CorpusName, ...] = Field(min_length=1)
+    corpora: tuple[str, ...] = Field(min_length=1)
     min_text_chars: Count
-    mimic_views: tuple[str, ...]
-    duplicates: Literal["keep", "drop_exact"]
+    mimic_views: tuple[str, ...] = Field(min_length=1)
+    mimic_splits: tuple[Literal["train", "validate", "test"], ...] = Field(min_length=1)
+    mimic_text: Literal[
+        "findings", "impression", "findings_or_impression", "impression_or_findings"
+    ]
+    duplicates: Literal["keep", "drop_exact", "drop_near"]
     record_text: str | None
     sample_limits: SampleLimits
     val_share: Annotated[float, Field(gt=0.0, lt=1.0)]

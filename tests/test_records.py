@@ -25,8 +25,10 @@ from jomed.records import (
     write_rows,
 )
 
-RECORD = Record("roco:1", "roco", "a/b.jpg", "None", "p1", "CC BY 4.0", "open", "0f" * 8)
-SAMPLE = Sample("s1", "vqa_rad", "test", "x.npz::test_images/0", "", "NA", "open", "", "g", "00")
+RECORD = Record("roco:1", "roco", "a/b.jpg", "None", "p1", "CC BY 4.0", "open", "0f" * 8, "a0" * 32)
+SAMPLE = Sample(
+    "s1", "vqa_rad", "test", "x.npz::test_images/0", "", "NA", "open", "", "g", "00", "b0" * 32
+)
 PREDICTION = Prediction("s1", "jomed", "text", 1, "roco:1", 0.25, 0.5, "é\n", True)
 
 

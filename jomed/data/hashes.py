@@ -1,38 +1,107 @@
-"""Image hashes of records and samples: every image opened once, the broken ones listed."""
+"""Naming the content of images: an exact hash of the pixels and a perceptual one.
+
+The exact hash finds copies. The perceptual hash (pHash: signs of low spatial frequencies) survives
+another file format, compression or size, so it finds the same figure in another corpus.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from jomed.data.images import ImageError, hash_images
+from imagehash import phash
+from joblib import Parallel, delayed
+from PIL import Image
+
+from jomed.data.images import ImageError, open_image
 from jomed.records import Record, Sample, Skipped
+
+PHASH_SIDE = 16
+"""Side of the square of frequencies: 256 bits, which tell radiographs of one view apart."""
+NEAR_BITS = 10
+"""Images that differ in no more bits are near copies; compression and scaling change 0 to 4."""
+
+UNREADABLE = "unreadable image"
+
+_CHUNK = 64
+_BATCH = 4096
 
 Row = TypeVar("Row", Record, Sample)
 
 
-def with_hashes(
-    rows: Sequence[Row], root: Path, threads: int = -1
-) -> tuple[list[Row], list[Skipped]]:
-    """Fill in each `image_sha` that the loader could not know; unreadable images are skipped.
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageHashes:
+    """Both names of one image, in hex."""
 
-    Runs in `threads` threads (-1: one per core).
+    sha: str
+    phash: str
+
+
+def image_sha(image: Image.Image) -> str:
+    """The first 16 hex digits of the SHA-256 of mode, size and pixels: same image, same name."""
+    digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height} ".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def image_phash(image: Image.Image) -> str:
+    """The perceptual hash, 64 hex digits: similar images differ in few of the 256 bits."""
+    return str(phash(image, hash_size=PHASH_SIDE))
+
+
+def is_near(one: int, other: int) -> bool:
+    """Whether two perceptual hashes, as numbers, name near copies."""
+    return (one ^ other).bit_count() <= NEAR_BITS
+
+
+def hash_images(
+    addresses: Sequence[str], root: Path, threads: int
+) -> Iterator[ImageHashes | ImageError]:
+    """Both hashes of every address, in order, or the ImageError of one that cannot be opened.
+
+    Runs in `threads` threads (-1: one per core): decoding, scaling and hashing leave Python's lock.
     """
-    addresses = list(dict.fromkeys(row.image for row in rows if not row.image_sha))
-    found = dict(zip(addresses, hash_images(addresses, root, threads), strict=True))
-    kept: list[Row] = []
-    skipped: list[Skipped] = []
-    for row in rows:
-        sha = row.image_sha or found[row.image]
-        if isinstance(sha, ImageError):
-            skipped.append(Skipped(*_name(row), "unreadable image", str(sha)))
-        else:
-            kept.append(dataclasses.replace(row, image_sha=sha))
-    return kept, skipped
+    starts = range(0, len(addresses), _CHUNK)
+    chunks = Parallel(n_jobs=threads, backend="threading", return_as="generator")(
+        delayed(_hash_chunk)(addresses[start : start + _CHUNK], root) for start in starts
+    )
+    for chunk in chunks:
+        yield from chunk
 
 
-def _name(row: Record | Sample) -> tuple[str, str]:
-    """Data set and id."""
+def with_hashes(
+    rows: Iterable[Row | Skipped], root: Path, threads: int = -1
+) -> Iterator[Row | Skipped]:
+    """Yield the rows with their image hashes filled in; unreadable images become Skipped.
+
+    Few thousand rows are in memory at a time, and an image that several of them share is opened
+    once. What already is Skipped passes through.
+    """
+    remaining = iter(rows)
+    while batch := list(islice(remaining, _BATCH)):
+        addresses = list(dict.fromkeys(row.image for row in batch if not isinstance(row, Skipped)))
+        found = dict(zip(addresses, hash_images(addresses, root, threads), strict=True))
+        for row in batch:
+            yield row if isinstance(row, Skipped) else _hashed(row, found[row.image])
+
+
+def _hashed(row: Row, found: ImageHashes | ImageError) -> Row | Skipped:
+    if not isinstance(found, ImageError):
+        return dataclasses.replace(row, image_sha=found.sha, image_phash=found.phash)
     if isinstance(row, Record):
-        return row.source, row.record_id
-    return row.benchmark, row.sample_id
+        return Skipped(row.source, row.record_id, UNREADABLE, str(found))
+    return Skipped(row.benchmark, row.sample_id, UNREADABLE, str(found))
+
+
+def _hash_chunk(addresses: Sequence[str], root: Path) -> list[ImageHashes | ImageError]:
+    found: list[ImageHashes | ImageError] = []
+    for address in addresses:
+        try:
+            image = open_image(address, root)
+        except ImageError as error:
+            found.append(error)
+        else:
+            found.append(ImageHashes(image_sha(image), image_phash(image)))
+    return found

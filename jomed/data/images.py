@@ -1,25 +1,19 @@
-"""Opening any image of any data set as 8-bit RGB, and naming its content by a hash."""
+"""Opening any image of any data set as 8-bit RGB."""
 
-import hashlib
 import os
 import threading
 import zipfile
-from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pydicom
-from joblib import Parallel, delayed
 from PIL import Image
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from jomed.progress import track
-
 DICOM_SUFFIXES = (".dicom", ".dcm")
-_CHUNK = 64
 _cache_lock = threading.Lock()
 
 
@@ -47,26 +41,6 @@ def open_image(address: str, root: Path) -> Image.Image:
         raise ImageError(address, "file not found") from error
     except Exception as error:  # decoders raise nearly anything on a broken file
         raise ImageError(address, f"{type(error).__name__}: {error}") from error
-
-
-def image_sha(image: Image.Image) -> str:
-    """The first 16 hex digits of the SHA-256 of mode, size and pixels: same image, same name."""
-    digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height} ".encode())
-    digest.update(image.tobytes())
-    return digest.hexdigest()[:16]
-
-
-def hash_images(addresses: Sequence[str], root: Path, threads: int) -> list[str | ImageError]:
-    """`image_sha` of every address, in order, and the ImageError of each that cannot be opened.
-
-    Runs in `threads` threads (-1: one per core): decoding, scaling and hashing leave Python's lock.
-    """
-    starts = range(0, len(addresses), _CHUNK)
-    chunks = Parallel(n_jobs=threads, backend="threading", return_as="generator")(
-        delayed(_hash_chunk)(addresses[start : start + _CHUNK], root) for start in starts
-    )
-    progress = track(chunks, f"reading {len(addresses)} images", total=len(starts))
-    return [found for chunk in progress for found in chunk]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -157,13 +131,3 @@ def _to_uint8(pixels: np.ndarray) -> np.ndarray:
         return np.zeros(values.shape, dtype=np.uint8)
     values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
     return np.round((values - low) / (high - low) * 255).astype(np.uint8)
-
-
-def _hash_chunk(addresses: Sequence[str], root: Path) -> list[str | ImageError]:
-    found: list[str | ImageError] = []
-    for address in addresses:
-        try:
-            found.append(image_sha(open_image(address, root)))
-        except ImageError as error:
-            found.append(error)
-    return found

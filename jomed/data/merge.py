@@ -1,91 +1,111 @@
 """One index out of several corpora: every image opened once, every loss accounted for."""
 
-import dataclasses
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from jomed.config import RunConfig
 from jomed.data.corpora import load_corpus
-from jomed.data.hashes import with_hashes
-from jomed.records import Record, Skipped
+from jomed.data.hashes import UNREADABLE, is_near, with_hashes
+from jomed.records import Duplicate, Record, Skipped
+
+Item = Record | Skipped | Duplicate
+REPEATED = "repeated record id"
+
+_DROPPED: dict[str, tuple[str, ...]] = {
+    "keep": (),
+    "drop_exact": ("exact",),
+    "drop_near": ("exact", "near"),
+}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CorpusReport:
-    """What became of the corpora.
+def merge_corpora(config: RunConfig, root: Path) -> Iterator[Item]:
+    """Yield the records of `config.data.corpora`, in that order, and all that was left out.
 
-    `records`: what an index is built from, in the order of the corpora and of their files.
-    `skipped`: everything left out, with the reason.
-    `duplicates`: record_id, source, duplicate_of (the first record with the same image and text).
-    `counts`: one row per source: loaded (with a usable text and an image file), skipped (before
-    that), repeated (id already taken), unreadable (image), duplicates, records.
+    Every image is opened, in `config.runtime.threads` threads, which fills in its hashes and finds
+    the broken ones. A record that has text and image of an earlier one is a duplicate as well;
+    `config.data.duplicates` decides whether it is also a record. Memory grows by a few hundred
+    bytes per record. Raises DataError when a data set as a whole is missing or broken.
+    """
+    finder = _DuplicateFinder(_DROPPED[config.data.duplicates])
+    for item in with_hashes(_unique_ids(config, root), root, config.runtime.threads):
+        if isinstance(item, Skipped):
+            yield item
+            continue
+        duplicate = finder.find(item)
+        if duplicate is not None:
+            yield duplicate
+        if duplicate is None or not duplicate.dropped:
+            yield item
+
+
+class CorpusCounts:
+    """Counts per source of what `merge_corpora` yields.
+
+    Columns: loaded (with a usable text and an image file), skipped (before that), repeated (id
+    already taken), unreadable (image), exact and near (duplicates that were dropped), records.
     """
 
-    records: list[Record]
-    skipped: list[Skipped]
-    duplicates: pd.DataFrame
-    counts: pd.DataFrame
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, item: Item) -> None:
+        """Count one item."""
+        self._counts[item.source, _column(item)] += 1
+
+    def table(self, sources: tuple[str, ...]) -> pd.DataFrame:
+        """One row per source; loaded = repeated + unreadable + exact + near + records."""
+        after = ["repeated", "unreadable", "exact", "near", "records"]
+        rows = []
+        for source in sources:
+            counts = {column: self._counts[source, column] for column in ("skipped", *after)}
+            loaded = sum(counts[column] for column in after)
+            rows.append({"source": source, "loaded": loaded, **counts})
+        return pd.DataFrame(rows)
 
 
-def load_corpora(config: RunConfig, root: Path) -> CorpusReport:
-    """Load and merge the corpora of `config.data.corpora`, in that order.
-
-    Every image is opened, in `config.runtime.threads` threads, which fills in `image_sha` and finds
-    the broken ones. Records with the same image and text as an earlier one are duplicates;
-    `config.data.duplicates` decides whether they stay. Raises DataError when a data set as a whole
-    is missing or broken.
-    """
-    records: list[Record] = []
-    skipped: list[Skipped] = []
-    for name in config.data.corpora:
-        found, left_out = load_corpus(name, root, config.data, config.benchmark)
-        records += found
-        skipped += left_out
-    unique, repeated = _unique_ids(records)
-    hashed, unreadable = with_hashes(unique, root, config.runtime.threads)
-    duplicates = _duplicates(hashed)
-    kept = hashed
-    if config.data.duplicates == "drop_exact":
-        copies = set(duplicates["record_id"])
-        kept = [record for record in hashed if record.record_id not in copies]
-    columns = {
-        "loaded": Counter(record.source for record in records),
-        "skipped": Counter(item.source for item in skipped),
-        "repeated": Counter(item.source for item in repeated),
-        "unreadable": Counter(item.source for item in unreadable),
-        "duplicates": Counter(duplicates["source"]),
-        "records": Counter(record.source for record in kept),
-    }
-    counts = [
-        {"source": name, **{column: count[name] for column, count in columns.items()}}
-        for name in config.data.corpora
-    ]
-    return CorpusReport(kept, skipped + repeated + unreadable, duplicates, pd.DataFrame(counts))
+def _column(item: Item) -> str:
+    if isinstance(item, Record):
+        return "records"
+    if isinstance(item, Duplicate):
+        return item.kind if item.dropped else "kept duplicates"
+    return {REPEATED: "repeated", UNREADABLE: "unreadable"}.get(item.reason, "skipped")
 
 
-def _unique_ids(records: Sequence[Record]) -> tuple[list[Record], list[Skipped]]:
-    kept: list[Record] = []
-    skipped: list[Skipped] = []
+def _unique_ids(config: RunConfig, root: Path) -> Iterator[Record | Skipped]:
     seen: set[str] = set()
-    for record in records:
-        if record.record_id in seen:
-            reason = "repeated record id"
-            skipped.append(Skipped(record.source, record.record_id, reason, record.image))
-        else:
-            seen.add(record.record_id)
-            kept.append(record)
-    return kept, skipped
+    for corpus in config.corpora:
+        for item in load_corpus(corpus, root, config.data, config.benchmark):
+            if isinstance(item, Skipped):
+                yield item
+            elif item.record_id in seen:
+                yield Skipped(item.source, item.record_id, REPEATED, item.image)
+            else:
+                seen.add(item.record_id)
+                yield item
 
 
-def _duplicates(records: Sequence[Record]) -> pd.DataFrame:
-    """record_id, source and first record of each that repeats an earlier image with its text."""
-    first: dict[tuple[str, str], str] = {}
-    rows = []
-    for record in records:
-        original = first.setdefault((record.image_sha, record.text), record.record_id)
-        if original != record.record_id:
-            rows.append((record.record_id, record.source, original))
-    return pd.DataFrame(rows, columns=["record_id", "source", "duplicate_of"], dtype=str)
+class _DuplicateFinder:
+    """Remembers image hashes and ids of all records so far, by text."""
+
+    def __init__(self, dropped: tuple[str, ...]) -> None:
+        self._dropped = dropped
+        self._by_text: dict[bytes, list[tuple[str, int, str]]] = {}
+
+    def find(self, record: Record) -> Duplicate | None:
+        """The duplicate that `record` is, if any: an exact one, else the first near one."""
+        key = hashlib.blake2b(record.text.encode(), digest_size=8).digest()
+        earlier = self._by_text.setdefault(key, [])
+        bits = int(record.image_phash, 16)
+        copies = {"exact": [name for sha, _, name in earlier if sha == record.image_sha]}
+        copies["near"] = [name for _, other, name in earlier if is_near(bits, other)]
+        if not copies["exact"]:
+            earlier.append((record.image_sha, bits, record.record_id))
+        for kind, names in copies.items():
+            if names:
+                dropped = kind in self._dropped
+                return Duplicate(record.record_id, record.source, names[0], kind, dropped)
+        return None

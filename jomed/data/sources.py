@@ -3,10 +3,13 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
-from jomed.records import Record, Skipped
+from jomed.records import Record, Sample, Skipped
+
+Row = TypeVar("Row", Record, Sample)
 
 
 class DataError(Exception):
@@ -64,16 +67,16 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return table[list(columns)]
 
 
-def divide(items: Iterable[Record | Skipped]) -> tuple[list[Record], list[Skipped]]:
-    """What a loader yields, one item per row, as the two lists that it returns."""
-    records: list[Record] = []
+def divide(items: Iterable[Row | Skipped]) -> tuple[list[Row], list[Skipped]]:
+    """What is usable and what is not, each in the order of `items`."""
+    rows: list[Row] = []
     skipped: list[Skipped] = []
     for item in items:
-        if isinstance(item, Record):
-            records.append(item)
-        else:
+        if isinstance(item, Skipped):
             skipped.append(item)
-    return records, skipped
+        else:
+            rows.append(item)
+    return rows, skipped
 
 
 def clean_text(text: str) -> str:

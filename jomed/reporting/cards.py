@@ -1,13 +1,12 @@
 """Cards: short Markdown about a data set, the corpora or a finished stage, from what was read."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.merge import CorpusReport
-from jomed.records import SPLITS, Skipped
+from jomed.records import SPLITS
 from jomed.reporting.frames import require
 from jomed.reporting.markup import markdown_rows
 from jomed.reporting.provenance import RESTRICTED
@@ -22,12 +21,12 @@ _ACCESS = {
 def dataset_card(
     benchmark: BenchmarkConfig,
     samples: pd.DataFrame,
-    skipped: Sequence[Skipped],
+    skipped: pd.DataFrame,
     leakage: pd.DataFrame,
 ) -> str:
     """Card of a benchmark: source, version, licence, access, samples per split, skips, leakage.
 
-    samples: columns of Sample; leakage: what `jomed.data.count_leakage` returns.
+    samples and skipped: columns of Sample and Skipped; leakage: what `count_leakage` returns.
     """
     require(samples, ["split", "answer_type", "group"], f"card of {benchmark.name}")
     facts = {
@@ -53,12 +52,11 @@ def dataset_card(
     return "\n\n".join(parts) + "\n"
 
 
-def corpus_card(report: CorpusReport) -> str:
-    """Card of the corpora: licences, access, and what became of every record per source."""
-    records = pd.DataFrame(
-        [(item.source, item.licence, item.access) for item in report.records],
-        columns=["source", "licence", "access"],
-    )
+def corpus_card(records: pd.DataFrame, skipped: pd.DataFrame, counts: pd.DataFrame) -> str:
+    """Card of the corpora: licences, access, and what became of every record per source.
+
+    records and skipped: columns of Record and Skipped; counts: what `CorpusCounts.table` returns.
+    """
     rights = [
         (source, ", ".join(sorted({*rows["licence"]})), ", ".join(sorted({*rows["access"]})))
         for source, rows in records.groupby("source", sort=True)
@@ -66,8 +64,8 @@ def corpus_card(report: CorpusReport) -> str:
     parts = [
         "## Corpora",
         markdown_rows(("source", "licence", "access"), rights),
-        markdown_rows(tuple(report.counts.columns), report.counts.itertuples(index=False)),
-        _skips(report.skipped),
+        markdown_rows(tuple(counts.columns), counts.itertuples(index=False)),
+        _skips(skipped),
         _spread(records["access"]),
     ]
     return "\n\n".join(parts) + "\n"
@@ -100,12 +98,11 @@ def _kinds(rows: pd.DataFrame) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in counts.items())
 
 
-def _skips(skipped: Sequence[Skipped]) -> str:
+def _skips(skipped: pd.DataFrame) -> str:
     """Skipped items counted by source and reason, with one example each."""
-    if not skipped:
+    if skipped.empty:
         return "Nothing was skipped."
-    frame = pd.DataFrame([(s.source, s.reason, s.item) for s in skipped])
-    counts = frame.groupby([0, 1])[2].agg(["size", "first"]).reset_index()
+    counts = skipped.groupby(["source", "reason"])["item"].agg(["size", "first"]).reset_index()
     table = markdown_rows(("source", "skipped because", "items", "for example"), counts.to_numpy())
     return f"Skipped: {len(skipped)}\n\n{table}"
 

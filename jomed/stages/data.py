@@ -1,20 +1,34 @@
 """Stages 01 and 02: corpora to records, benchmark files to samples."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from jomed.artifacts import artifact, data_root
 from jomed.config import RunConfig
 from jomed.data.benchmarks import load_benchmark
-from jomed.data.merge import load_corpora
+from jomed.data.merge import CorpusCounts, merge_corpora
+from jomed.progress import track
 from jomed.records import (
+    DUPLICATE_SCHEMA,
     RECORD_SCHEMA,
     SAMPLE_SCHEMA,
     SKIPPED_SCHEMA,
+    Duplicate,
+    Record,
+    Skipped,
     read_frame,
+    row_writer,
     write_rows,
 )
+
+_TABLES = {
+    "records": (Record, RECORD_SCHEMA),
+    "skipped": (Skipped, SKIPPED_SCHEMA),
+    "duplicates": (Duplicate, DUPLICATE_SCHEMA),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +53,23 @@ def prepare_corpora(config: RunConfig) -> Corpora:
     """Read and merge the profile's corpora (artefact `corpus`)."""
     made = artifact(config, "corpus")
     if not made.is_complete():
-        report = load_corpora(config, data_root(config))
         with made.writing(profile=config.profile) as folder:
-            write_rows(folder / "records.parquet", report.records, RECORD_SCHEMA)
-            write_rows(folder / "skipped.parquet", report.skipped, SKIPPED_SCHEMA)
-            report.duplicates.to_parquet(folder / "duplicates.parquet")
-            report.counts.to_parquet(folder / "counts.parquet")
+            _write_corpora(config, folder)
     return read_corpora(config)
+
+
+def _write_corpora(config: RunConfig, folder: Path) -> None:
+    counts = CorpusCounts()
+    with ExitStack() as stack:
+        add = {
+            cls: stack.enter_context(row_writer(folder / f"{name}.parquet", schema))
+            for name, (cls, schema) in _TABLES.items()
+        }
+        items = merge_corpora(config, data_root(config))
+        for item in track(items, "reading records"):
+            add[type(item)](item)
+            counts.add(item)
+    counts.table(config.data.corpora).to_parquet(folder / "counts.parquet")
 
 
 def read_corpora(config: RunConfig) -> Corpora:
@@ -54,7 +78,7 @@ def read_corpora(config: RunConfig) -> Corpora:
     return Corpora(
         read_frame(folder / "records.parquet", RECORD_SCHEMA),
         read_frame(folder / "skipped.parquet", SKIPPED_SCHEMA),
-        pd.read_parquet(folder / "duplicates.parquet"),
+        read_frame(folder / "duplicates.parquet", DUPLICATE_SCHEMA),
         pd.read_parquet(folder / "counts.parquet"),
     )
 

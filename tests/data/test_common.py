@@ -5,7 +5,7 @@ from jomed.settings import SampleLimits
 
 def sample(split: str, place: int) -> Sample:
     key = f"{split}{place}"
-    return Sample(key, "b", split, "i", "q", "a", "label", "", key, "")
+    return Sample(key, "b", split, "i", "q", "a", "label", "", key, "", "")
 
 
 def test_hold_out_is_a_share_of_the_groups_whatever_their_order() -> None:

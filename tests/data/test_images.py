@@ -10,7 +10,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
 from tiny_sets import picture, save_jpeg, truncate
 
-from jomed.data.images import ImageError, hash_images, image_sha, open_image, to_rgb
+from jomed.data.images import ImageError, open_image, to_rgb
 
 RAMP = np.tile(np.arange(0, 4096, 16, dtype=np.uint16), (4, 1))  # 256 steps of 12 bits
 
@@ -224,27 +224,3 @@ def test_dicom_that_cannot_be_decoded_says_why(tmp_path: Path) -> None:
     truncate(path)
     with pytest.raises(ImageError, match=r"x\.dicom"):
         open_image("x.dicom", tmp_path)
-
-
-def test_hash_names_the_pixels(tmp_path: Path) -> None:
-    picture(1).save(tmp_path / "a.png")
-    picture(1).save(tmp_path / "b.bmp")
-    picture(2).save(tmp_path / "c.png")
-    one, same, other = hash_images(["a.png", "b.bmp", "c.png"], tmp_path, threads=2)
-    assert one == same == image_sha(picture(1))
-    assert one != other
-    tall, wide = Image.new("RGB", (2, 3)), Image.new("RGB", (3, 2))
-    assert image_sha(tall) != image_sha(wide)
-    assert len(image_sha(tall)) == 16
-
-
-def test_hashes_come_in_order_with_errors_in_place(tmp_path: Path) -> None:
-    names = [f"{seed}.png" for seed in range(150)]
-    for seed, name in enumerate(names):
-        picture(seed, 2).save(tmp_path / name)
-    (tmp_path / "70.png").write_bytes(b"broken")
-    found = hash_images(names, tmp_path, threads=3)
-    assert isinstance(found[70], ImageError)
-    expected = [image_sha(picture(seed, 2)) for seed in range(150) if seed != 70]
-    assert [sha for sha in found if isinstance(sha, str)] == expected
-    assert hash_images([], tmp_path, threads=2) == []

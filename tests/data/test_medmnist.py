@@ -3,10 +3,10 @@ from pathlib import Path
 import medmnist
 import numpy as np
 import pytest
-from tiny_sets import benchmark_config, data_config, reasons
+from tiny_sets import benchmark_config, data_config, load_samples, reasons
 
-from jomed.data.benchmarks.medmnist import load
-from jomed.data.images import image_sha, open_image
+from jomed.data.hashes import image_sha
+from jomed.data.images import open_image
 from jomed.data.sources import DataError, file_md5
 from jomed.settings import SampleLimits
 
@@ -28,7 +28,7 @@ def write(path: Path, size: int = 28, channels: tuple[int, ...] = (3,), **change
 def test_samples_of_all_splits(tmp_path: Path) -> None:
     benchmark = benchmark_config(answers=("no", "yes", "?"))
     write(tmp_path / benchmark.path)
-    samples, skipped = load(tmp_path, benchmark, data_config())
+    samples, skipped = load_samples(tmp_path, benchmark, data_config())
     assert skipped == []
     assert [sample.split for sample in samples] == ["train"] * 6 + ["val"] * 3 + ["test"] * 3
     assert [sample.answer for sample in samples[6:]] == ["?", "no", "yes", "yes", "?", "?"]
@@ -46,7 +46,7 @@ def test_address_and_hash_name_the_same_pixels(
 ) -> None:
     benchmark = benchmark_config()
     write(tmp_path / benchmark.path, size, channels)
-    samples, _ = load(tmp_path, benchmark, data_config())
+    samples, _ = load_samples(tmp_path, benchmark, data_config())
     for sample in samples[::4]:
         image = open_image(sample.image, tmp_path)
         assert image.size == (size, size)
@@ -60,7 +60,7 @@ def test_labels_agree_with_the_medmnist_package(
     write(tmp_path / "retinamnist.npz")
     counts = {split: len(labels) for split, labels in LABELS.items()}
     monkeypatch.setitem(medmnist.INFO["retinamnist"], "n_samples", counts)
-    samples, _ = load(tmp_path, benchmark_config(path="retinamnist.npz"), data_config())
+    samples, _ = load_samples(tmp_path, benchmark_config(path="retinamnist.npz"), data_config())
     for split in LABELS:
         package = medmnist.RetinaMNIST(split=split, root=str(tmp_path), download=False)
         ours = [sample for sample in samples if sample.split == split]
@@ -72,16 +72,16 @@ def test_labels_agree_with_the_medmnist_package(
 def test_md5_is_checked_where_one_is_given(tmp_path: Path) -> None:
     path = write(tmp_path / "medmnist/retinamnist.npz")
     right = benchmark_config(md5=file_md5(path))
-    assert len(load(tmp_path, right, data_config())[0]) == 12
+    assert len(load_samples(tmp_path, right, data_config())[0]) == 12
     with pytest.raises(DataError, match=r"MD5 \w{32}, not that.*MD5 0{32}.*to null"):
-        load(tmp_path, benchmark_config(md5="0" * 32), data_config())
+        load_samples(tmp_path, benchmark_config(md5="0" * 32), data_config())
     (tmp_path / "abc").write_bytes(b"abc")
     assert file_md5(tmp_path / "abc") == "900150983cd24fb0d6963f7d28e17f72"
 
 
 def test_missing_file_says_which_from_where_and_its_md5(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        load(tmp_path, benchmark_config(md5="1" * 32), data_config())
+        load_samples(tmp_path, benchmark_config(md5="1" * 32), data_config())
     for part in (str(tmp_path / "medmnist/retinamnist.npz"), "https://example.org/data", "1" * 32):
         assert part in str(caught.value)
 
@@ -92,35 +92,35 @@ def test_truncated_file_and_other_files(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="truncated download"):
-        load(tmp_path, benchmark, data_config())
+        load_samples(tmp_path, benchmark, data_config())
     spoilt = bytearray(whole)
     spoilt[2000:2100] = bytes(100)
     path.write_bytes(spoilt)
     with pytest.raises(DataError, match="cannot be read"):
-        load(tmp_path, benchmark, data_config())
+        load_samples(tmp_path, benchmark, data_config())
     np.savez(path, train_images=np.zeros((1, 2, 2), dtype=np.uint8))
     with pytest.raises(DataError, match="not a MedMNIST file"):
-        load(tmp_path, benchmark, data_config())
+        load_samples(tmp_path, benchmark, data_config())
     write(path, train_labels=np.zeros((6, 14), dtype=np.uint8))
     with pytest.raises(DataError, match="exactly one label"):
-        load(tmp_path, benchmark, data_config())
+        load_samples(tmp_path, benchmark, data_config())
     write(path, val_images=np.zeros((3, 2, 2)))
     with pytest.raises(DataError, match="not uint8"):
-        load(tmp_path, benchmark, data_config())
+        load_samples(tmp_path, benchmark, data_config())
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     benchmark = benchmark_config()
     write(tmp_path / benchmark.path, train_labels=np.array([{}] * 6, dtype=object))
     with pytest.raises(DataError, match="cannot be read"):
-        load(tmp_path, benchmark, data_config())
+        load_samples(tmp_path, benchmark, data_config())
 
 
 def test_unknown_labels_are_skipped_and_limits_hold(tmp_path: Path) -> None:
     benchmark = benchmark_config(answers=("0", "1"), label_names=("a", "b"))
     write(tmp_path / benchmark.path)
     limits = SampleLimits(train=2, val=None, test=1)
-    samples, skipped = load(tmp_path, benchmark, data_config(sample_limits=limits))
+    samples, skipped = load_samples(tmp_path, benchmark, data_config(sample_limits=limits))
     assert reasons(skipped) == dict.fromkeys(
         ("retina:train/2", "retina:val/0", "retina:test/1", "retina:test/2"), "unknown label"
     )

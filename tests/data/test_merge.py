@@ -1,16 +1,21 @@
 import json
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import pandas as pd
 import pytest
+from test_hashes import clouds
 from test_medmnist import write
 from test_training_split import TEXT
-from tiny_sets import benchmark_config, data_config, save_jpeg, truncate
+from tiny_sets import benchmark_config, data_config, run_config, save_jpeg, truncate
 
 from jomed.data.corpora.pmc_oa import IMAGE_FOLDER
-from jomed.data.images import image_sha, open_image
-from jomed.data.merge import load_corpora
+from jomed.data.hashes import image_sha
+from jomed.data.images import open_image
+from jomed.data.merge import CorpusCounts, merge_corpora
+from jomed.records import Duplicate, Record, Skipped
 
+POLICIES = ("keep", "drop_exact", "drop_near")
 FIGURES = [("PMC1_a", 1, "A chest CT."), ("PMC1_b", 1, "A chest CT."), ("PMC2_a", 1, "A knee.")]
 
 
@@ -34,33 +39,49 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def config(**changes: object) -> SimpleNamespace:
-    data = data_config(
-        **{"corpora": ("roco", "pmc_oa", "training_split"), "record_text": TEXT} | changes
-    )
-    runtime = SimpleNamespace(threads=2)
-    return SimpleNamespace(data=data, benchmark=benchmark_config(), runtime=runtime)
+def config(**changes: object) -> Any:
+    chosen = {"corpora": ("roco", "pmc_oa", "training_split"), "record_text": TEXT}
+    return run_config(benchmark_config(), data_config(**chosen | changes))
+
+
+class Merged(NamedTuple):
+    records: list[Record]
+    skipped: list[Skipped]
+    duplicates: list[Duplicate]
+    counts: pd.DataFrame
+
+
+def merge(root: Path, **changes: object) -> Merged:
+    chosen = config(**changes)
+    counts = CorpusCounts()
+    merged = Merged([], [], [], pd.DataFrame())
+    lists = {Record: merged.records, Skipped: merged.skipped, Duplicate: merged.duplicates}
+    for item in merge_corpora(chosen, root):
+        counts.add(item)
+        lists[type(item)].append(item)
+    return merged._replace(counts=counts.table(chosen.data.corpora))
 
 
 def test_records_are_unique_hashed_and_in_order(root: Path) -> None:
-    report = load_corpora(config(), root)
+    report = merge(root)
     assert [record.record_id for record in report.records[:4]] == [
         *("roco:ROCO_1", "pmc_oa:PMC1_a", "pmc_oa:PMC1_b", "pmc_oa:PMC2_a")
     ]
     assert len({record.record_id for record in report.records}) == len(report.records) == 10
     for record in report.records:
         assert record.image_sha == image_sha(open_image(record.image, root))
-    assert load_corpora(config(), root).records == report.records
+    assert merge(root).records == report.records
 
 
 def test_duplicates_need_the_same_image_and_text(root: Path) -> None:
-    report = load_corpora(config(), root)
-    assert report.duplicates.to_dict("records") == [
-        {"record_id": "pmc_oa:PMC1_a", "source": "pmc_oa", "duplicate_of": "roco:ROCO_1"},
-        {"record_id": "pmc_oa:PMC1_b", "source": "pmc_oa", "duplicate_of": "roco:ROCO_1"},
+    report = merge(root)
+    assert report.duplicates == [
+        Duplicate(f"pmc_oa:PMC1_{name}", "pmc_oa", "roco:ROCO_1", "exact", dropped=False)
+        for name in "ab"
     ]
-    dropped = load_corpora(config(duplicates="drop_exact"), root)
-    assert dropped.duplicates.equals(report.duplicates)
+    dropped = merge(root, duplicates="drop_exact")
+    assert all(copy.dropped for copy in dropped.duplicates)
+    assert len(dropped.duplicates) == 2
     kept = [
         record for record in report.records if record.record_id[-6:] not in ("PMC1_a", "PMC1_b")
     ]
@@ -68,37 +89,46 @@ def test_duplicates_need_the_same_image_and_text(root: Path) -> None:
 
 
 def test_counts_account_for_every_item(root: Path) -> None:
-    report = load_corpora(config(duplicates="drop_exact"), root)
+    report = merge(root, duplicates="drop_exact")
     counts = report.counts.set_index("source")
     assert list(counts.index) == ["roco", "pmc_oa", "training_split"]
     assert counts.loc["roco"].to_dict() == {
         **{"loaded": 2, "skipped": 2, "repeated": 1},  # two splits are missing
-        **{"unreadable": 0, "duplicates": 0, "records": 1},
+        **{"unreadable": 0, "exact": 0, "near": 0, "records": 1},
     }
     assert counts.loc["pmc_oa"].to_dict() == {
         **{"loaded": 4, "skipped": 2, "repeated": 0},
-        **{"unreadable": 1, "duplicates": 2, "records": 1},
+        **{"unreadable": 1, "exact": 2, "near": 0, "records": 1},
     }
     assert counts.loc["training_split", "records"] == 6
-    rest = counts["loaded"] - counts["repeated"] - counts["unreadable"] - counts["duplicates"]
-    assert (rest == counts["records"]).all()
+    parts = ["repeated", "unreadable", "exact", "near", "records"]
+    assert (counts["loaded"] == counts[parts].sum(axis=1)).all()
 
 
 def test_every_skip_has_its_reason(root: Path) -> None:
-    report = load_corpora(config(), root)
+    report = merge(root)
     found = [(item.item, item.reason) for item in report.skipped]
     assert found == [
+        ("roco:ROCO_1", "repeated record id"),
         ("validation", "missing split"),
         ("test", "missing split"),
+        ("pmc_oa:PMC3_broken", "unreadable image"),
         ("PMC4_a.jpg", "missing image"),
         ("PMC1_a.jpg", "short text"),
-        ("roco:ROCO_1", "repeated record id"),
-        ("pmc_oa:PMC3_broken", "unreadable image"),
     ]
 
 
 def test_one_corpus_without_duplicates(root: Path) -> None:
-    report = load_corpora(config(corpora=("training_split",)), root)
+    report = merge(root, corpora=("training_split",))
     assert len(report.records) == 6
-    assert report.duplicates.empty
-    assert list(report.duplicates) == ["record_id", "source", "duplicate_of"]
+    assert report.duplicates == []
+
+
+def test_a_resized_copy_is_a_near_duplicate(root: Path) -> None:
+    roco = root / "roco-dataset/data/train/radiology"
+    clouds(1).save(roco / "images/ROCO_1.jpg", quality=95)
+    clouds(1).resize((180, 180)).save(root / "pmc_oa" / IMAGE_FOLDER / "PMC1_a.jpg", quality=80)
+    (copy,) = merge(root, corpora=("roco", "pmc_oa")).duplicates
+    assert (copy.record_id, copy.kind, copy.dropped) == ("pmc_oa:PMC1_a", "near", False)
+    kept = {policy: len(merge(root, duplicates=policy).records) for policy in POLICIES}
+    assert kept["keep"] == kept["drop_exact"] == kept["drop_near"] + 1

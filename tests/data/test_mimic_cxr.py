@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_sets import data_config, reasons, save_jpeg
+from tiny_sets import data_config, load_records, reasons, save_jpeg
 
-from jomed.data.corpora.mimic_cxr import load
 from jomed.data.sources import DataError
 
 IMAGES = "mimic-cxr-jpg-2.1.0.physionet.org"
@@ -59,7 +58,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_frontal_training_images_with_their_text(root: Path) -> None:
-    records, _ = load(root, data_config())
+    records, _ = load_records("mimic_cxr", root, data_config())
     assert [(record.record_id, record.text, record.group) for record in records] == [
         ("mimic_cxr:d1", "Clear lungs.", "p10999999"),
         ("mimic_cxr:d3", "Clear lungs.", "p10999999"),
@@ -71,12 +70,12 @@ def test_frontal_training_images_with_their_text(root: Path) -> None:
 
 
 def test_everything_left_out_has_a_reason_and_no_text(root: Path) -> None:
-    _, skipped = load(root, data_config())
+    _, skipped = load_records("mimic_cxr", root, data_config())
     assert reasons(skipped) == {
         "d2": "other view",
         "d4": "other view",
         "d5": "missing report",
-        "d6": "report without findings and impression",
+        "d6": "report without its section",
         "d7": "other split",
         "d9": "missing image",
         "d0": "other split",
@@ -89,20 +88,22 @@ def test_everything_left_out_has_a_reason_and_no_text(root: Path) -> None:
 
 
 def test_plain_tables_and_packed_reports_give_the_same(root: Path) -> None:
-    expected = load(root, data_config())
+    expected = load_records("mimic_cxr", root, data_config())
     for path in (root / IMAGES).glob("*.gz"):
         path.unlink()
     tables(root, "")
-    assert load(root, data_config()) == expected
+    assert load_records("mimic_cxr", root, data_config()) == expected
     with zipfile.ZipFile(root / IMAGES / "mimic-cxr-reports.zip", "w") as archive:
         for path in (root / REPORTS).rglob("*.txt"):
             archive.write(path, path.relative_to(root / REPORTS))
             path.unlink()
-    assert load(root, data_config()) == expected
+    assert load_records("mimic_cxr", root, data_config()) == expected
 
 
 def test_views_and_length_follow_the_settings(root: Path) -> None:
-    records, skipped = load(root, data_config(mimic_views=("PA",), min_text_chars=15))
+    records, skipped = load_records(
+        "mimic_cxr", root, data_config(mimic_views=("PA",), min_text_chars=15)
+    )
     assert [record.record_id for record in records] == ["mimic_cxr:d8"]
     assert reasons(skipped)["d1"] == "short text"
     assert reasons(skipped)["d3"] == "other view"
@@ -118,7 +119,7 @@ def test_newest_release_and_wget_folders(root: Path) -> None:
     old.mkdir()
     for path in (wget / "mimic-cxr-jpg/2.1.0").glob("*.gz"):
         (old / path.name).write_bytes(path.read_bytes())
-    records, _ = load(root, data_config())
+    records, _ = load_records("mimic_cxr", root, data_config())
     assert len(records) == 3
     assert records[0].image.startswith("physionet.org/files/mimic-cxr-jpg/2.1.0/files/p10/")
 
@@ -127,16 +128,16 @@ def test_what_is_missing_is_named(root: Path) -> None:
     split = root / IMAGES / "mimic-cxr-2.0.0-split.csv.gz"
     split.write_bytes(split.read_bytes()[:40])
     with pytest.raises(DataError, match=r"split\.csv\.gz cannot be read"):
-        load(root, data_config())
+        load_records("mimic_cxr", root, data_config())
     split.unlink()
     with pytest.raises(DataError, match=r"split\.csv\.gz is missing"):
-        load(root, data_config())
+        load_records("mimic_cxr", root, data_config())
     tables(root, ".gz")
     for path in (root / REPORTS).rglob("*.txt"):
         path.unlink()
     with pytest.raises(DataError, match=r"mimic-cxr-reports\.zip"):
-        load(root, data_config())
+        load_records("mimic_cxr", root, data_config())
     archive = root / REPORTS / "mimic-cxr-reports.zip"
     archive.write_bytes(b"PK broken")
     with pytest.raises(DataError, match="download it again"):
-        load(root, data_config())
+        load_records("mimic_cxr", root, data_config())

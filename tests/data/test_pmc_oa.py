@@ -4,9 +4,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tiny_sets import data_config, reasons, save_jpeg
+from tiny_sets import data_config, load_records, reasons, save_jpeg
 
-from jomed.data.corpora.pmc_oa import IMAGE_FOLDER, load
+from jomed.data.corpora.pmc_oa import IMAGE_FOLDER
 from jomed.data.images import open_image
 from jomed.data.sources import DataError
 
@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_records_and_reasons(root: Path) -> None:
-    records, skipped = load(root, data_config())
+    records, skipped = load_records("pmc_oa", root, data_config())
     assert [record.record_id for record in records] == IDS
     assert [record.text for record in records][1:3] == ["(b) Axial CT.", "lower-case start"]
     assert [record.group for record in records][:3] == ["PMC9000001", "PMC9000002", "PMC9000003"]
@@ -55,7 +55,7 @@ def test_records_and_reasons(root: Path) -> None:
 
 
 def test_short_captions_follow_the_setting(root: Path) -> None:
-    _, skipped = load(root, data_config(min_text_chars=11))
+    _, skipped = load_records("pmc_oa", root, data_config(min_text_chars=11))
     assert reasons(skipped)["PMC9000001_Fig3_4.jpg"] == "short text"
 
 
@@ -64,11 +64,11 @@ def test_browser_name_and_images_elsewhere(root: Path) -> None:
     (home / "pmc_oa.jsonl").rename(home / "pmc_oa.jsonl?download=true")
     (home / "images").mkdir()
     (home / IMAGE_FOLDER).rename(home / "images" / IMAGE_FOLDER)
-    nested, _ = load(root, data_config())
+    nested, _ = load_records("pmc_oa", root, data_config())
     assert nested[0].image == f"pmc_oa/images/{IMAGE_FOLDER}/PMC9000001_Fig3_4.jpg"
     for path in (home / "images" / IMAGE_FOLDER).iterdir():
         path.rename(home / path.name)
-    flat, _ = load(home, data_config())
+    flat, _ = load_records("pmc_oa", home, data_config())
     assert flat[0].image == "PMC9000001_Fig3_4.jpg"
     assert [record.record_id for record in flat] == IDS
 
@@ -78,22 +78,22 @@ def test_images_are_read_from_the_archive(root: Path) -> None:
     with zipfile.ZipFile(home / "images.zip", "w") as archive:
         for path in (home / IMAGE_FOLDER).iterdir():
             archive.write(path, f"{IMAGE_FOLDER}/{path.name}")
-    before, _ = load(root, data_config())
+    before, _ = load_records("pmc_oa", root, data_config())
     pixels = [open_image(record.image, root).tobytes() for record in before]
     shutil.rmtree(home / IMAGE_FOLDER)
-    records, _ = load(root, data_config())
+    records, _ = load_records("pmc_oa", root, data_config())
     assert records[0].image == f"pmc_oa/images.zip::{IMAGE_FOLDER}/PMC9000001_Fig3_4.jpg"
     assert [open_image(record.image, root).tobytes() for record in records] == pixels
     (home / "images.zip").write_bytes((home / "images.zip").read_bytes()[:300])
     with pytest.raises(DataError, match="not a whole zip"):
-        load(root, data_config())
+        load_records("pmc_oa", root, data_config())
 
 
 def test_file_names_cannot_leave_the_folder(root: Path) -> None:
     save_jpeg(root / "secret.jpg")
     row = {"image": "../../secret.jpg", "caption": "Somebody else's file."}
     (root / "pmc_oa/pmc_oa.jsonl").write_text(json.dumps(row), encoding="utf-8")
-    records, skipped = load(root, data_config())
+    records, skipped = load_records("pmc_oa", root, data_config())
     assert not records
     assert reasons(skipped) == {"../../secret.jpg": "missing image"}
 
@@ -102,4 +102,4 @@ def test_no_images_at_all(root: Path) -> None:
     shutil.rmtree(root / "pmc_oa" / IMAGE_FOLDER)
     (root / "pmc_oa/README.md").touch()
     with pytest.raises(DataError, match="has no images"):
-        load(root, data_config())
+        load_records("pmc_oa", root, data_config())

@@ -2,9 +2,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_sets import data_config, reasons, save_jpeg, truncate
+from tiny_sets import data_config, load_records, reasons, save_jpeg, truncate
 
-from jomed.data.corpora.roco import load
 from jomed.data.sources import DataError
 
 LICENCES = "ROCO_ID,PMC_ID,CC\n"
@@ -48,7 +47,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_rows_in_file_order_with_both_image_names(root: Path) -> None:
-    records, _ = load(root, data_config(min_text_chars=6))
+    records, _ = load_records("roco", root, data_config(min_text_chars=6))
     assert [record.record_id for record in records] == [
         "roco:ROCO_90001",
         "roco:ROCO_90002",
@@ -66,7 +65,7 @@ def test_rows_in_file_order_with_both_image_names(root: Path) -> None:
 
 
 def test_captions_survive_quotes_tabs_and_spaces(root: Path) -> None:
-    records, _ = load(root, data_config())
+    records, _ = load_records("roco", root, data_config())
     texts = {record.record_id: record.text for record in records}
     assert texts["roco:ROCO_90001"] == "Axial CT of the chest."
     assert texts["roco:ROCO_90002"] == '"Quoted" start, one quote " open.'
@@ -74,7 +73,7 @@ def test_captions_survive_quotes_tabs_and_spaces(root: Path) -> None:
 
 
 def test_group_is_the_article_and_the_licence_travels(root: Path) -> None:
-    records, _ = load(root, data_config())
+    records, _ = load_records("roco", root, data_config())
     found = {record.record_id[-5:]: (record.group, record.licence) for record in records}
     assert found["90001"] == ("PMC9000001", "CC BY")
     assert found["90002"] == ("PMC9000001", "NO-CC CODE")
@@ -83,7 +82,7 @@ def test_group_is_the_article_and_the_licence_travels(root: Path) -> None:
 
 
 def test_everything_left_out_has_a_reason(root: Path) -> None:
-    _, skipped = load(root, data_config(min_text_chars=6))
+    _, skipped = load_records("roco", root, data_config(min_text_chars=6))
     assert reasons(skipped) == {
         "ROCO_90004": "short text",
         "ROCO_90005": "empty text",
@@ -94,7 +93,7 @@ def test_everything_left_out_has_a_reason(root: Path) -> None:
 
 def test_missing_split_is_reported(root: Path) -> None:
     shutil.rmtree(root / "roco-dataset/data/validation")
-    records, skipped = load(root, data_config())
+    records, skipped = load_records("roco", root, data_config())
     assert len(records) == 4
     assert reasons(skipped)["validation"] == "missing split"
 
@@ -102,7 +101,7 @@ def test_missing_split_is_reported(root: Path) -> None:
 def test_missing_set_and_missing_licences(root: Path, tmp_path: Path) -> None:
     (root / "roco-dataset/data/test/radiology/licences.txt").unlink()
     with pytest.raises(DataError, match=r"licences\.txt is missing"):
-        load(root, data_config())
+        load_records("roco", root, data_config())
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="razorx89/roco-dataset"):
-        load(tmp_path / "empty", data_config())
+        load_records("roco", tmp_path / "empty", data_config())

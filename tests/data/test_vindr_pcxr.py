@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from pydicom.uid import RLELossless
 from test_images import RAMP, dicom
-from tiny_sets import benchmark_config, data_config, reasons, truncate
+from tiny_sets import benchmark_config, data_config, load_samples, reasons, truncate
 
-from jomed.data.benchmarks.vindr_pcxr import load
-from jomed.data.images import image_sha, open_image
+from jomed.data.hashes import image_sha
+from jomed.data.images import open_image
 from jomed.data.sources import DataError
 
 OFFICIAL = (
@@ -69,7 +69,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_answers_are_index_lists_in_official_order(root: Path) -> None:
-    samples, _ = load(root, BENCHMARK, data_config(val_share=0.2))
+    samples, _ = load_samples(root, BENCHMARK, data_config(val_share=0.2))
     answers = {sample.group: sample.answer for sample in samples}
     assert answers == {
         **{"t1": "3, 7", "t2": "0", "t3": "14", "t4": "1", "t7": "0"},
@@ -79,7 +79,7 @@ def test_answers_are_index_lists_in_official_order(root: Path) -> None:
 
 
 def test_every_encoding_is_read(root: Path) -> None:
-    samples, _ = load(root, BENCHMARK, data_config())
+    samples, _ = load_samples(root, BENCHMARK, data_config())
     for sample in samples:
         assert image_sha(open_image(sample.image, root)) == sample.image_sha
     found = {sample.group: np.asarray(open_image(sample.image, root)) for sample in samples}
@@ -89,12 +89,12 @@ def test_every_encoding_is_read(root: Path) -> None:
 
 
 def test_validation_is_held_out_of_train_only(root: Path) -> None:
-    samples, _ = load(root, BENCHMARK, data_config(val_share=0.4))
+    samples, _ = load_samples(root, BENCHMARK, data_config(val_share=0.4))
     splits = {sample.group: sample.split for sample in samples}
     assert [splits[name] for name in ("e1", "e2")] == ["test", "test"]
     train = [splits[name] for name in ("t1", "t2", "t3", "t4", "t7")]
     assert sorted(train) == ["train"] * 3 + ["val"] * 2
-    again, _ = load(root, BENCHMARK, data_config(val_share=0.4))
+    again, _ = load_samples(root, BENCHMARK, data_config(val_share=0.4))
     assert again == samples
 
 
@@ -104,7 +104,7 @@ def test_everything_left_out_has_a_reason(root: Path) -> None:
     rows.loc[len(rows)] = rows.loc[0]
     rows.loc[len(rows)] = rows.loc[0].replace({"1": "?", "e1": "e4"})
     rows.to_csv(home / "image_labels_test.csv", index=False)
-    samples, skipped = load(root, BENCHMARK, data_config())
+    samples, skipped = load_samples(root, BENCHMARK, data_config())
     assert reasons(skipped) == {
         "t5": "no label",
         "t6": "missing image",
@@ -120,7 +120,7 @@ def test_missing_table_and_column(root: Path) -> None:
     rows = pd.read_csv(path, dtype=str)
     rows.drop(columns="Pneumonia").to_csv(path, index=False)
     with pytest.raises(DataError, match="no column pneumonia"):
-        load(root, BENCHMARK, data_config())
+        load_samples(root, BENCHMARK, data_config())
     path.unlink()
     with pytest.raises(DataError, match=r"image_labels_test\.csv is missing.*example\.org"):
-        load(root, BENCHMARK, data_config())
+        load_samples(root, BENCHMARK, data_config())

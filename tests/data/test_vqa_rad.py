@@ -3,9 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_sets import benchmark_config, data_config, reasons, save_jpeg, truncate
+from tiny_sets import benchmark_config, data_config, load_samples, reasons, save_jpeg, truncate
 
-from jomed.data.benchmarks.vqa_rad import IMAGES, QUESTIONS, load
+from jomed.data.benchmarks.vqa_rad import IMAGES, QUESTIONS
 from jomed.data.sources import DataError
 from jomed.records import Sample
 
@@ -71,7 +71,7 @@ def by_id(samples: list[Sample]) -> dict[str, Sample]:
 
 
 def test_split_is_the_phrase_type_and_validation_whole_images(root: Path) -> None:
-    samples, _ = load(root, BENCHMARK, data_config(val_share=0.4))
+    samples, _ = load_samples(root, BENCHMARK, data_config(val_share=0.4))
     found = by_id(samples)
     assert list(found)[-3:] == ["vqa_rad:7", "vqa_rad:8", "vqa_rad:1#2"]
     assert [sample.split for sample in samples].count("test") == 3
@@ -82,11 +82,11 @@ def test_split_is_the_phrase_type_and_validation_whole_images(root: Path) -> Non
     assert images["train"]
     assert images["val"]
     assert not images["train"] & images["val"]
-    assert load(root, BENCHMARK, data_config(val_share=0.4))[0] == samples
+    assert load_samples(root, BENCHMARK, data_config(val_share=0.4))[0] == samples
 
 
 def test_answers_questions_and_types_are_cleaned(root: Path) -> None:
-    found = by_id(load(root, BENCHMARK, data_config())[0])
+    found = by_id(load_samples(root, BENCHMARK, data_config())[0])
     answers = {key: (sample.answer, sample.answer_type) for key, sample in found.items()}
     assert answers["vqa_rad:3"] == ("3", "open")
     assert answers["vqa_rad:4"] == ("MRI", "closed")
@@ -100,7 +100,7 @@ def test_answers_questions_and_types_are_cleaned(root: Path) -> None:
 
 
 def test_questions_of_one_image_share_group_and_hash(root: Path) -> None:
-    found = by_id(load(root, BENCHMARK, data_config())[0])
+    found = by_id(load_samples(root, BENCHMARK, data_config())[0])
     one, two, other = (found[f"vqa_rad:{qid}"] for qid in (1, 7, 3))
     assert one.group == two.group == "synpic1.jpg"
     assert one.image_sha == two.image_sha != other.image_sha
@@ -108,7 +108,7 @@ def test_questions_of_one_image_share_group_and_hash(root: Path) -> None:
 
 
 def test_everything_left_out_has_a_reason(root: Path) -> None:
-    samples, skipped = load(root, BENCHMARK, data_config())
+    samples, skipped = load_samples(root, BENCHMARK, data_config())
     assert reasons(skipped) == {
         "9": "missing image",
         "vqa_rad:10": "unreadable image",
@@ -125,10 +125,10 @@ def test_missing_and_broken_json(root: Path) -> None:
     path = root / "vqa-rad" / QUESTIONS
     path.write_text("[{", encoding="utf-8")
     with pytest.raises(DataError, match="is not JSON"):
-        load(root, BENCHMARK, data_config())
+        load_samples(root, BENCHMARK, data_config())
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(DataError, match="holds a dict"):
-        load(root, BENCHMARK, data_config())
+        load_samples(root, BENCHMARK, data_config())
     path.unlink()
     with pytest.raises(DataError, match=r"is missing.*example\.org"):
-        load(root, BENCHMARK, data_config())
+        load_samples(root, BENCHMARK, data_config())

@@ -1,13 +1,18 @@
 """Settings and images for the tests of this folder."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.records import Skipped
+from jomed.config import read_corpus
+from jomed.data.benchmarks import load_benchmark
+from jomed.data.corpora import load_corpus
+from jomed.data.sources import divide
+from jomed.records import Record, Sample, Skipped
 from jomed.settings import DataConfig, SampleLimits
 
 
@@ -18,6 +23,8 @@ def data_config(**changes: Any) -> DataConfig:
         "corpora": ("roco",),
         "min_text_chars": 5,
         "mimic_views": ("PA", "AP"),
+        "mimic_splits": ("train",),
+        "mimic_text": "findings_or_impression",
         "duplicates": "keep",
         "record_text": None,
         "sample_limits": SampleLimits(train=None, val=None, test=None),
@@ -37,12 +44,33 @@ def benchmark_config(**changes: Any) -> BenchmarkConfig:
         "url": "https://example.org/data",
         "licence": "CC BY 4.0",
         "access": "open",
+        "expected": None,
         "question": "What grade?",
         "answers": ("0", "1", "2"),
         "label_names": ("none", "mild", "severe"),
         "paper_column": "Retina",
     }
     return BenchmarkConfig(**(values | changes))
+
+
+def run_config(benchmark: BenchmarkConfig, data: DataConfig) -> Any:
+    """The sections of a run that loaders look at."""
+    corpora = tuple(read_corpus(name) for name in data.corpora)
+    runtime = SimpleNamespace(threads=2)
+    return SimpleNamespace(data=data, benchmark=benchmark, corpora=corpora, runtime=runtime)
+
+
+def load_samples(
+    root: Path, benchmark: BenchmarkConfig, settings: DataConfig
+) -> tuple[list[Sample], list[Skipped]]:
+    return load_benchmark(run_config(benchmark, settings), root)
+
+
+def load_records(
+    name: str, root: Path, settings: DataConfig, benchmark: BenchmarkConfig | None = None
+) -> tuple[list[Record], list[Skipped]]:
+    corpus = read_corpus(name)
+    return divide(load_corpus(corpus, root, settings, benchmark or benchmark_config()))
 
 
 def picture(seed: int, size: int = 8) -> Image.Image:

@@ -16,7 +16,7 @@ def samples_frame(
     group_of = dict(zip(gold, groups or [""] * len(gold), strict=True))
     return pd.DataFrame(
         [
-            Sample(s, "toy", "test", "x.png", "?", answer, kinds[s], "", group_of[s], "")
+            Sample(s, "toy", "test", "x.png", "?", answer, kinds[s], "", group_of[s], "", "")
             for s, answer in gold.items()
         ]
     )

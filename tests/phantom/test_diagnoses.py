@@ -6,7 +6,7 @@ PREFIX = "wide field fundus photograph of a man aged 40. "
 
 
 def sample(answer: str, kind: str = "label", question_type: str = "") -> Sample:
-    return Sample("s", "b", "test", "i.png", "q?", answer, kind, question_type, "", "")
+    return Sample("s", "b", "test", "i.png", "q?", answer, kind, question_type, "", "", "")
 
 
 def real(benchmark: str = "retina") -> RunConfig:

@@ -7,25 +7,26 @@ import pytest
 from drawn_items import SPLITS, draw, labelled, questions, records
 from PIL import Image
 
-from jomed.config import load_config
-from jomed.data.benchmarks import medmnist as medmnist_loader
-from jomed.data.benchmarks import vindr_pcxr as vindr_loader
-from jomed.data.benchmarks import vqa_rad as vqa_loader
-from jomed.data.corpora import mimic_cxr as mimic_loader
-from jomed.data.corpora import pmc_oa as pmc_loader
-from jomed.data.corpora import roco as roco_loader
+from jomed.config import load_config, read_corpus
+from jomed.data.benchmarks import load_benchmark
+from jomed.data.corpora import load_corpus
 from jomed.data.images import ImageError, open_image
+from jomed.data.sources import divide
 from jomed.phantom.formats import medmnist, mimic_cxr, pmc_oa, roco, vindr_pcxr, vqa_rad
 from jomed.phantom.items import LabelItem
-from jomed.records import Record
+from jomed.records import Record, Skipped
 
 CONFIG = load_config(profile="tiny", benchmark="retina")
 EXTRA_SKIPS = {"mimic_cxr": "lateral image beside a frontal one"}
 CORPORA = {
-    "roco": (roco.write, roco_loader.load),
-    "pmc_oa": (pmc_oa.write, pmc_loader.load),
-    "mimic_cxr": (mimic_cxr.write, mimic_loader.load),
+    "roco": roco.write,
+    "pmc_oa": pmc_oa.write,
+    "mimic_cxr": mimic_cxr.write,
 }
+
+
+def load(name: str, root: Path) -> tuple[list[Record], list[Skipped]]:
+    return divide(load_corpus(read_corpus(name), root, CONFIG.data, CONFIG.benchmark))
 
 
 def opens(record: Record, root: Path) -> bool:
@@ -38,10 +39,10 @@ def opens(record: Record, root: Path) -> bool:
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_a_corpus_comes_back_but_for_what_is_broken(name, tmp_path):
-    write, load = CORPORA[name]
+    write = CORPORA[name]
     items = records()
     planted = write(tmp_path, items, 5)
-    found, skipped = load(tmp_path, CONFIG.data)
+    found, skipped = load(name, tmp_path)
     usable = [record for record in found if opens(record, tmp_path)]
     lost = len(found) - len(usable) + len(skipped)
     assert len(usable) == planted.records
@@ -55,7 +56,7 @@ def test_a_corpus_comes_back_but_for_what_is_broken(name, tmp_path):
 def test_roco_images_and_captions_stay_together(tmp_path):
     items = {item.text.strip(): item for item in records()}
     roco.write(tmp_path, list(items.values()), 5)
-    found, _ = roco_loader.load(tmp_path, CONFIG.data)
+    found, _ = load("roco", tmp_path)
     checked = 0
     for record in found:
         item = items[record.text.removeprefix('"')]
@@ -71,7 +72,7 @@ def test_medmnist_comes_back_unchanged(tmp_path):
     benchmark = CONFIG.benchmark
     items = [LabelItem(draw(2 * i + 1), (i % 5,), i, SPLITS[i % 3]) for i in range(15)]
     planted = medmnist.write(tmp_path / benchmark.path, items, 0)
-    samples, skipped = medmnist_loader.load(tmp_path, benchmark, CONFIG.data)
+    samples, skipped = load_benchmark(CONFIG, tmp_path)
     assert (len(samples), skipped) == (planted.records, [])
     in_order = [item for split in SPLITS for item in items if item.split == split]
     for sample, item in zip(samples, in_order, strict=True):
@@ -84,7 +85,7 @@ def test_vindr_comes_back_but_for_two_images(tmp_path):
     assert config.benchmark.label_names == vindr_pcxr.LABELS
     items = labelled()
     planted = vindr_pcxr.write(tmp_path / config.benchmark.path, items, 5)
-    samples, skipped = vindr_loader.load(tmp_path, config.benchmark, config.data)
+    samples, skipped = load_benchmark(config, tmp_path)
     assert len(samples) == planted.records
     assert len(skipped) == sum(planted.broken.values()) == 2
     drawn = {}
@@ -101,7 +102,7 @@ def test_vqa_rad_comes_back_but_for_two_questions(tmp_path):
     config = load_config(profile="tiny", benchmark="vqa_rad")
     items = questions()
     planted = vqa_rad.write(tmp_path / config.benchmark.path, items, 5)
-    samples, skipped = vqa_loader.load(tmp_path, config.benchmark, config.data)
+    samples, skipped = load_benchmark(config, tmp_path)
     assert len(samples) == planted.records
     assert len(skipped) == sum(planted.broken.values()) == 2
     answers = {item.question: item for item in items}

@@ -21,6 +21,7 @@ def sample(place: int, answer: str, split: str = "train") -> Sample:
         question_type="",
         group="",
         image_sha="",
+        image_phash="",
     )
 
 

@@ -12,7 +12,7 @@ from jomed.artifacts import artifact
 from jomed.config import RunConfig, load_config
 from jomed.data.benchmarks import load_benchmark
 from jomed.data.leakage import find_leakage
-from jomed.data.merge import load_corpora
+from jomed.data.merge import CorpusCounts, merge_corpora
 from jomed.phantom.general import read_general
 from jomed.phantom.items import Planted
 from jomed.phantom.lexicon import ANATOMIES, CHEST, FUNDUS
@@ -25,6 +25,7 @@ from jomed.phantom.world import (
     planted_counts,
     provide_data,
 )
+from jomed.records import Duplicate, Record, Skipped
 from jomed.settings import WorldConfig
 
 BENCHMARKS = ("breast", "derma", "retina", "vindr_pcxr", "vqa_rad")
@@ -84,23 +85,28 @@ def test_every_data_set_is_drawn_in_full(config: RunConfig, root: Path) -> None:
 def test_corpora_come_back_as_planted_and_every_loss_is_listed(
     config: RunConfig, root: Path
 ) -> None:
-    report, planted = load_corpora(config, root), planted_counts(root)
-    counts = report.counts.set_index("source")
-    assert set(counts.index) == set(CORPORA)
+    skipped, counts, planted = [], CorpusCounts(), planted_counts(root)
+    for item in merge_corpora(config, root):
+        counts.add(item)
+        if isinstance(item, Skipped):
+            skipped.append(item)
+    table = counts.table(config.data.corpora).set_index("source")
+    assert set(table.index) == set(CORPORA)
     for name in CORPORA:
-        row = counts.loc[name]
-        assert row["records"] + row["duplicates"] == planted[name].records
+        row = table.loc[name]
+        assert row["records"] + row["exact"] + row["near"] == planted[name].records
         lateral = planted[name].notes.get("lateral image beside a frontal one", 0)
-        listed = sum(item.source == name for item in report.skipped)
+        listed = sum(item.source == name for item in skipped)
         assert listed == row["skipped"] + row["repeated"] + row["unreadable"]
         assert listed == sum(planted[name].broken.values()) + lateral
-    assert all(item.reason and item.item for item in report.skipped)
+    assert all(item.reason and item.item for item in skipped)
 
 
 def test_records_that_two_corpora_share_are_found(config: RunConfig, root: Path) -> None:
-    duplicates = load_corpora(config, root).duplicates
-    assert set(duplicates["source"]) == {"pmc_oa"}
-    assert duplicates["duplicate_of"].str.startswith("roco:").all()
+    merged = merge_corpora(config, root)
+    duplicates = [item for item in merged if isinstance(item, Duplicate) and item.kind == "exact"]
+    assert {copy.source for copy in duplicates} == {"pmc_oa"}
+    assert all(copy.duplicate_of.startswith("roco:") for copy in duplicates)
     # A repeat that one of the writers broke cannot be found.
     assert 1 <= len(duplicates) <= REPEATED
 
@@ -123,7 +129,8 @@ def test_benchmarks_come_back_as_planted_and_every_loss_is_listed(
 
 def test_planted_leaks_are_found(config: RunConfig, root: Path) -> None:
     samples = pd.DataFrame(load_benchmark(config, root)[0])
-    records = pd.DataFrame(load_corpora(config, root).records)
+    merged = merge_corpora(config, root)
+    records = pd.DataFrame([item for item in merged if isinstance(item, Record)])
     leaks = find_leakage(samples, records)
     shown = leaks[(leaks["kind"] == "image") & (leaks["split"] == "test")]
     assert len(shown[shown["other"] == "train"]) == REPEATED

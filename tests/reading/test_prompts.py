@@ -5,8 +5,8 @@ from jomed.records import Record, Sample
 from jomed.settings import PromptConfig
 
 SETTINGS = PromptConfig(max_side=64, max_text_chars=10)
-SAMPLE = Sample("s", "x", "test", "q.png", "which?", "1", "label", "", "g", "h")
-RECORD = Record("r", "x", "r.png", "one two three", "g", "l", "open", "h")
+SAMPLE = Sample("s", "x", "test", "q.png", "which?", "1", "label", "", "g", "h", "")
+RECORD = Record("r", "x", "r.png", "one two three", "g", "l", "open", "h", "")
 
 
 @pytest.mark.parametrize(

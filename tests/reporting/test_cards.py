@@ -2,8 +2,7 @@ import pandas as pd
 
 from jomed.catalogue import BenchmarkConfig
 from jomed.data.leakage import count_leakage, find_leakage
-from jomed.data.merge import CorpusReport
-from jomed.records import Record, Skipped
+from jomed.records import SKIPPED_SCHEMA
 from jomed.reporting.cards import corpus_card, dataset_card, run_card
 
 BENCHMARK = BenchmarkConfig(
@@ -16,6 +15,7 @@ BENCHMARK = BenchmarkConfig(
     url="https://example.org",
     licence="CC BY 4.0",
     access="dua",
+    expected=None,
     question="what?",
     answers=("0", "1"),
     label_names=("healthy", "ill"),
@@ -30,11 +30,14 @@ SAMPLES = pd.DataFrame(
         "image_sha": ["1", "2", "3", "4"],
     }
 )
+NOTHING = SKIPPED_SCHEMA.empty_table().to_pandas()
 NO_RECORDS = pd.DataFrame({"record_id": [], "group": [], "image_sha": []}, dtype=str)
 
 
 def test_dataset_card_counts_splits_groups_skips_and_leaks() -> None:
-    skipped = [Skipped("own", f"img{n}", "unreadable image", "") for n in range(2)]
+    skipped = pd.DataFrame(
+        {"source": "own", "item": ["img0", "img1"], "reason": "unreadable image", "detail": ""}
+    )
     leaks = count_leakage(find_leakage(SAMPLES, NO_RECORDS), SAMPLES)
     card = dataset_card(BENCHMARK, SAMPLES, skipped, leaks)
     assert "## Own set" in card
@@ -51,18 +54,21 @@ def test_dataset_card_counts_splits_groups_skips_and_leaks() -> None:
 def test_dataset_card_without_skips_and_leaks() -> None:
     clean = SAMPLES.assign(group="")
     leaks = count_leakage(find_leakage(clean, NO_RECORDS), clean)
-    card = dataset_card(BENCHMARK, clean, [], leaks)
+    card = dataset_card(BENCHMARK, clean, NOTHING, leaks)
     assert "Nothing was skipped." in card
     assert "No exact image and no group is shared" in card
 
 
 def test_corpus_card_names_what_must_stay() -> None:
-    records = [
-        Record("r:1", "roco", "1.jpg", "t", "a", "CC BY", "open", "x"),
-        Record("m:1", "mimic_cxr", "2.jpg", "t", "p", "PhysioNet", "credentialed", "y"),
-    ]
+    records = pd.DataFrame(
+        {
+            "source": ["roco", "mimic_cxr"],
+            "licence": ["CC BY", "PhysioNet"],
+            "access": ["open", "credentialed"],
+        }
+    )
     counts = pd.DataFrame({"source": ["roco", "mimic_cxr"], "loaded": [1, 1]})
-    card = corpus_card(CorpusReport(records, [], pd.DataFrame(), counts))
+    card = corpus_card(records, NOTHING, counts)
     assert "| mimic_cxr | PhysioNet | credentialed |" in card
     assert "| roco | 1 |" in card
     assert "made from credentialed data" in card

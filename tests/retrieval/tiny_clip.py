@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from jomed.data.images import image_sha
+from jomed.data.hashes import image_sha
 from jomed.retrieval.encoders import Encoder, open_encoder, save_encoder
 
 SIDE = 16
@@ -72,6 +72,7 @@ def write_records(root: Path, count: int) -> pd.DataFrame:
                 "licence": "CC BY 4.0",
                 "access": "open",
                 "image_sha": image_sha(image),
+                "image_phash": "",
             }
         )
     return pd.DataFrame(rows)

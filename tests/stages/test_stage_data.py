@@ -25,11 +25,12 @@ def test_corpora_have_the_planted_counts(run: Run) -> None:
     planted, counts = planted_counts(data_root(run.config)), run.corpora.counts
     assert counts["source"].tolist() == ["roco", "pmc_oa", "mimic_cxr"]
     for row in counts.itertuples(index=False):
-        assert row.records + row.duplicates == planted[row.source].records
+        assert row.records + row.exact + row.near == planted[row.source].records
     assert counts["records"].sum() == len(run.corpora.records)
     lost = counts[["skipped", "repeated", "unreadable"]].to_numpy().sum()
     assert lost == len(run.corpora.skipped)
-    assert counts["duplicates"].sum() == len(run.corpora.duplicates) > 0
+    dropped = run.corpora.duplicates["dropped"].sum()
+    assert counts[["exact", "near"]].to_numpy().sum() == dropped > 0
     assert (run.corpora.skipped["reason"] != "").all()
 
 
@@ -45,7 +46,7 @@ def test_samples_have_the_planted_counts(made: str, request: pytest.FixtureReque
 def test_a_finished_stage_is_read_and_not_made_again(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("load_corpora", "load_benchmark"):
+    for name in ("merge_corpora", "load_benchmark"):
         monkeypatch.setattr(f"jomed.stages.data.{name}", None)
     corpora, samples = prepare_corpora(run.config), prepare_samples(run.config)
     for name in ("records", "skipped", "duplicates", "counts"):

@@ -98,6 +98,7 @@ class World:
             "text": "x",
             "group": "",
             "image_sha": f"record {number}",
+            "image_phash": "",
         }
 
     def _sample(self, number, split, rng):
@@ -114,6 +115,7 @@ class World:
             "answer_type": "label",
             "group": "",
             "image_sha": f"sample {number}",
+            "image_phash": "",
         }
 
     def score(self, pairs):

@@ -5,6 +5,10 @@ from pathlib import Path
 from jomed.catalogue import BenchmarkConfig
 from jomed.config import RunConfig
 from jomed.data.benchmarks import medmnist, vindr_pcxr, vqa_rad
+from jomed.data.benchmarks.common import limit
+from jomed.data.hashes import with_hashes
+from jomed.data.sources import divide
+from jomed.progress import track
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
 
@@ -14,14 +18,20 @@ _LOADERS = {"medmnist": medmnist.load, "vindr_pcxr": vindr_pcxr.load, "vqa_rad":
 def load_benchmark(config: RunConfig, root: Path) -> tuple[list[Sample], list[Skipped]]:
     """The samples of the run's benchmark below the data root, and what was left out and why.
 
-    Order: train, val, test, each in the order of its files. Raises DataError when the data set as a
-    whole is missing or broken.
+    Every image is opened, which fills in its hashes and finds the broken ones. Order: train, val,
+    test, each in the order of its files. Raises DataError when the data set as a whole is missing
+    or broken.
     """
-    return load_samples(root, config.benchmark, config.data)
+    samples, skipped = list_samples(root, config.benchmark, config.data)
+    hashed = with_hashes(samples, root, config.runtime.threads)
+    progress = track(hashed, f"opening images of {config.benchmark.title}", total=len(samples))
+    kept, unreadable = divide(progress)
+    return kept, skipped + unreadable
 
 
-def load_samples(
+def list_samples(
     root: Path, benchmark: BenchmarkConfig, settings: DataConfig
 ) -> tuple[list[Sample], list[Skipped]]:
-    """The same from the two sections that matter."""
-    return _LOADERS[benchmark.loader](root, benchmark, settings)
+    """The same as listed in the files: no image has been opened, image hashes are empty."""
+    samples, skipped = _LOADERS[benchmark.loader](root, benchmark, settings)
+    return limit(samples, settings.sample_limits), skipped

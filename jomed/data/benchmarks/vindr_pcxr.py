@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks.common import hold_out, limit
-from jomed.data.hashes import with_hashes
+from jomed.data.benchmarks.common import hold_out
 from jomed.data.sources import MissingData, read_table
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
@@ -46,11 +45,11 @@ def load(
             question_type="",
             group=image_id,
             image_sha="",
+            image_phash="",
         )
         for folder, image_id, answer in rows
     ]
-    kept, unreadable = with_hashes(limit(samples, settings.sample_limits), root)
-    return kept, skipped + unreadable
+    return samples, skipped
 
 
 def _rows(

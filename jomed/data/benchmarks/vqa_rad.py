@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks.common import hold_out, limit
-from jomed.data.hashes import with_hashes
+from jomed.data.benchmarks.common import hold_out
 from jomed.data.sources import DataError, MissingData, clean_text
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
@@ -44,9 +43,7 @@ def load(
             rows.append(row)
     train = [row["image_name"] for row in rows if _SPLITS[row["phrase_type"].strip()] == "train"]
     held_out = hold_out(train, settings.val_share, benchmark.name)
-    samples = _samples(rows, held_out, benchmark)
-    kept, unreadable = with_hashes(limit(samples, settings.sample_limits), root)
-    return kept, skipped + unreadable
+    return _samples(rows, held_out, benchmark), skipped
 
 
 def _read(path: Path, benchmark: BenchmarkConfig) -> Sequence[Any]:
@@ -102,6 +99,7 @@ def _samples(
                 question_type=_question_type(str(row["question_type"])),
                 group=image,
                 image_sha="",
+                image_phash="",
             )
         )
     return samples

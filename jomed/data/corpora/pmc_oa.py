@@ -7,50 +7,56 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jomed.catalogue import CorpusConfig
 from jomed.data.sources import DataError, clean_text, locate, text_problem
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
 
-SOURCE = "pmc_oa"
-URL = "https://huggingface.co/datasets/axiong/pmc_oa"
 CAPTION_FILES = ("pmc_oa.jsonl", "pmc_oa.jsonl?download=true")
 ARCHIVES = ("images.zip", "images.zip?download=true")
 IMAGE_FOLDER = "caption_T060_filtered_top4_sep_v0_subfigures"
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def load(root: Path, settings: DataConfig) -> tuple[list[Record], list[Skipped]]:
+def load(root: Path, corpus: CorpusConfig, settings: DataConfig) -> Iterator[Record | Skipped]:
     """Read the caption file line by line, in its order.
 
-    Images are taken from a folder or, without unpacking it, from the archive. `image_sha` stays
-    empty. The record id is the image name; a second row with that name gets "#2". The group is the
-    article, whose licence is not part of the set. Raises DataError without captions or images.
+    Images are taken from a folder or, without unpacking it, from the archive. The record id is the
+    image name; a second row with that name gets "#2". The group is the article, whose licence is
+    not part of the set. Raises DataError without captions or images.
     """
-    captions = locate(root, CAPTION_FILES, "PMC-OA", URL)
-    images = _images(captions.parent, root)
-    records: list[Record] = []
-    skipped: list[Skipped] = []
+    captions = locate(root, CAPTION_FILES, corpus.title, corpus.url)
+    images = _images(captions.parent, root, corpus.url)
     seen: dict[str, int] = {}
     for place, row in _lines(captions):
         name = row.get("image") if isinstance(row, dict) else None
         caption = row.get("caption") if isinstance(row, dict) else None
         if not isinstance(name, str) or not isinstance(caption, str):
             detail = "not a JSON object with image and caption"
-            skipped.append(Skipped(SOURCE, f"line {place}", "unreadable row", detail))
+            yield Skipped(corpus.name, f"line {place}", "unreadable row", detail)
             continue
         text = clean_text(caption)
         problem = text_problem(text, settings.min_text_chars)
         folder = images.get(name)
         if problem or folder is None:
             detail = f"line {place}" + (f", {len(text)} characters" if problem else "")
-            skipped.append(Skipped(SOURCE, name, problem or "missing image", detail))
+            yield Skipped(corpus.name, name, problem or "missing image", detail)
             continue
         stem = name.rpartition(".")[0] or name
         seen[stem] = count = seen.get(stem, 0) + 1
-        key = f"{SOURCE}:{stem}" if count == 1 else f"{SOURCE}:{stem}#{count}"
+        key = f"{corpus.name}:{stem}" if count == 1 else f"{corpus.name}:{stem}#{count}"
         article = name.partition("_")[0]
-        records.append(Record(key, SOURCE, folder + name, text, article, "per article", "open", ""))
-    return records, skipped
+        yield Record(
+            record_id=key,
+            source=corpus.name,
+            image=folder + name,
+            text=text,
+            group=article,
+            licence="per article",
+            access=corpus.access,
+            image_sha="",
+            image_phash="",
+        )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -65,7 +71,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
                 yield place, None
 
 
-def _images(home: Path, root: Path) -> dict[str, str]:
+def _images(home: Path, root: Path, url: str) -> dict[str, str]:
     """File name -> what its address has before it, over every place where people put images."""
     found: dict[str, str] = {}
     folders = [home / IMAGE_FOLDER, home / "images" / IMAGE_FOLDER, home / "images", home]
@@ -78,18 +84,18 @@ def _images(home: Path, root: Path) -> dict[str, str]:
                         found.setdefault(entry.name, prefix)
     for archive in (home / name for name in ARCHIVES):
         if archive.is_file():
-            _add_archive(found, archive, root)
+            _add_archive(found, archive, root, url)
     if not found:
-        raise DataError(f"PMC-OA has no images: no {IMAGE_FOLDER} or images.zip in {home} ({URL}).")
+        raise DataError(f"PMC-OA has no images: no {IMAGE_FOLDER} or images.zip in {home} ({url}).")
     return found
 
 
-def _add_archive(found: dict[str, str], archive: Path, root: Path) -> None:
+def _add_archive(found: dict[str, str], archive: Path, root: Path, url: str) -> None:
     try:
         with zipfile.ZipFile(archive) as members:
             names = members.namelist()
     except zipfile.BadZipFile as error:
-        raise DataError(f"{archive} is not a whole zip file; download it again ({URL}).") from error
+        raise DataError(f"{archive} is not a whole zip file; download it again ({url}).") from error
     address = archive.relative_to(root).as_posix()
     prefixes: dict[str, str] = {}  # one string per folder, not one per image
     for member in names:

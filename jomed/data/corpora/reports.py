@@ -69,14 +69,16 @@ def report_sections(text: str) -> list[tuple[str, str]]:
     return [(name, part.strip()) for name, part in sections]
 
 
-def report_text(text: str) -> str:
-    """The findings of a report, else its impression, on one line; "" where it has neither.
+def report_text(text: str, parts: str = "findings_or_impression") -> str:
+    """The first section of `parts` ("A_or_B") that a report has, on one line; else "".
 
     Of several sections with one name the last counts: it is the addendum or the final reading.
     De-identification marks (___) are kept.
     """
     sections = dict(report_sections(text))
-    return clean_text(sections.get("findings") or sections.get("impression") or "")
+    return clean_text(
+        next((sections[part] for part in parts.split("_or_") if part in sections), "")
+    )
 
 
 class ReportFiles:

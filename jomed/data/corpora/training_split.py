@@ -1,9 +1,10 @@
 """Records made of a benchmark's own training images: retrieval from the training split."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks import load_samples
+from jomed.data.benchmarks import list_samples
 from jomed.data.sources import DataError
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
@@ -13,10 +14,10 @@ SOURCE = "training_split"
 
 def load(
     root: Path, settings: DataConfig, benchmark: BenchmarkConfig
-) -> tuple[list[Record], list[Skipped]]:
+) -> Iterator[Record | Skipped]:
     """One record per training sample, its label said by the template `settings.record_text`.
 
-    Image, hash and group are those of the sample, so that a sample can never be its own evidence:
+    Image and group are those of the sample, so that a sample can never be its own evidence:
     whoever searches leaves out records of the query's group. Raises DataError for a benchmark that
     is not single-label and for a template that is missing or has other fields than {label} (what
     the reader answers) and {label_name}.
@@ -27,8 +28,9 @@ def load(
             f"{benchmark.task}. Take it out of data.corpora."
         )
     texts = _texts(settings.record_text, benchmark)
-    samples, skipped = load_samples(root, benchmark, settings)
-    records = [
+    samples, skipped = list_samples(root, benchmark, settings)
+    yield from skipped
+    yield from (
         Record(
             record_id=f"{SOURCE}:{sample.sample_id}",
             source=SOURCE,
@@ -37,12 +39,12 @@ def load(
             group=sample.group,
             licence=benchmark.licence,
             access=benchmark.access,
-            image_sha=sample.image_sha,
+            image_sha="",
+            image_phash="",
         )
         for sample in samples
         if sample.split == "train"
-    ]
-    return records, skipped
+    )
 
 
 def _texts(template: str | None, benchmark: BenchmarkConfig) -> dict[str, str]:
