@@ -1,5 +1,6 @@
 """The command line: ``python -m jomed --help``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,31 +70,36 @@ def matrix(
 
 
 @app.command("check-data")
-def check_data(profile: Profile) -> None:
-    """Say which corpora and benchmarks are below the data root and can be read."""
+def check_data(
+    profile: Profile = "paper",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Look here, not in the profile's folder."),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(min=0, help="Images to open per data set, drawn at random.")
+    ] = 200,
+) -> None:
+    """Say which data sets are there, whole and readable, and where to get the others.
+
+    Ends with code 1 where one that the profile needs is missing or corrupt.
+    """
     # Imported here: reading data takes seconds to import, and no other command does it.
     from jomed.checks import check_data as check
+    from jomed.checks import report_lines
 
-    lacking = []
-    found = None
-    for found in check(profile):
-        counts = f"{found.found} read, {found.skipped} skipped; " if found.found else ""
-        need = "needed" if found.needed else "not needed"
-        typer.echo(
-            f"{found.state:10} {found.kind:9} {found.name} ({need})\n"
-            f"           {counts}{found.licence}; {found.access}; {found.url}"
-        )
-        if found.detail:
-            typer.echo(f"           {found.detail}")
-        if found.needed and found.state != "present":
-            lacking.append(found.name)
-    if found is None:
+    found = list(check(profile, data_dir, images))
+    if not found:
         typer.echo(
             f"profile {profile!r} needs no data: notebook 01_prepare_corpora draws its synthetic "
             "world. It has not done so yet, so there is nothing to check."
         )
+        return
+    for line in report_lines(found):
+        typer.echo(line)
+    lacking = [one.name for one in found if one.needed and one.state in ("missing", "corrupt")]
     if lacking:
-        typer.echo(f"profile {profile!r} lacks: {', '.join(lacking)}", err=True)
+        typer.echo(f"\nprofile {profile!r} lacks: {', '.join(lacking)}", err=True)
         raise typer.Exit(1)
 
 

@@ -126,6 +126,7 @@ def stamp(config: RunConfig) -> dict[str, Any]:
     """Where a result comes from: code, settings, data, models, versions and device (JSON values).
 
     ``commit`` is null outside a git checkout; ``dirty`` says that code or params/ differ from it.
+    ``access`` names the access levels that bind whoever holds the result.
     ``data`` holds the content hashes of corpus and samples, null while they are not made.
     """
     contents = {
@@ -143,6 +144,7 @@ def stamp(config: RunConfig) -> dict[str, Any]:
         "benchmark": config.benchmark.name,
         "seed": config.seed,
         "overrides": config.overrides,
+        "access": ", ".join(config.access),
         "data": contents,
         "models": {
             model.name: f"{model.model_id}@{model.revision}" if model.model_id else "trained here"

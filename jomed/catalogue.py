@@ -74,6 +74,7 @@ class CorpusConfig(Settings):
     url: str
     licence: str
     access: Access
+    obtain: str
     expected: Size | None
     columns: TableColumns | None = None
 
@@ -94,6 +95,7 @@ class BenchmarkConfig(Settings):
     url: str
     licence: str
     access: Access
+    obtain: str
     expected: dict[Split, Count] | None
     split_by: Literal["patient", "image"] | None = None
     columns: TableColumns | None = None

@@ -1,74 +1,219 @@
 """Which data sets lie below the data root, read with the loaders that the notebooks use."""
 
-from collections.abc import Callable, Iterator, Sized
-from dataclasses import dataclass
-from functools import partial
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
 
 from jomed.artifacts import artifact, data_root
-from jomed.config import load_config, load_matrix, project_root
-from jomed.data.benchmarks import load_benchmark
-from jomed.data.corpora import load_corpus, mimic_cxr, pmc_oa, roco
+from jomed.catalogue import BenchmarkConfig, CorpusConfig
+from jomed.config import RunConfig, load_config, load_matrix, project_root, read_corpus
+from jomed.data.benchmarks import list_samples
+from jomed.data.corpora import load_corpus
+from jomed.data.hashes import UNREADABLE
+from jomed.data.images import ImageError, open_image
 from jomed.data.sources import DataError, MissingData
-from jomed.settings import CorpusName
+from jomed.phantom.world import planted_counts
+from jomed.records import Record, Sample, Skipped
+from jomed.settings import DataConfig, SampleLimits
 
-# Licence, access and address of each corpus; a benchmark's are in params/benchmarks.
-_CORPORA: dict[CorpusName, tuple[str, str, str]] = {
-    "roco": ("that of each article", "open", roco.URL),
-    "pmc_oa": ("that of each article, not part of the set", "open", pmc_oa.URL),
-    "mimic_cxr": (mimic_cxr.LICENCE, "credentialed", mimic_cxr.URL),
-}
+STATES = ("present", "partial", "missing", "corrupt")
+OPENED = 200
+"""Images opened per data set unless the caller wants more."""
+
+# Losses that another download could mend; a short text or another view is no loss.
+_MENDABLE = ("missing image", "missing split", "missing report", "unreadable row", UNREADABLE)
+_NO_LIMITS = SampleLimits(train=None, val=None, test=None)
+_MEGABYTE = 2**20
+_ROW = "{:8} {:14} {:>8} {:>8} {:>8} {:>9}  {:12} {}"
 
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
     """What was found of one corpus or benchmark.
 
-    ``state`` is present, missing or unreadable, ``detail`` the loader's own words where it is not
-    present. ``found`` and ``skipped`` count records or samples. ``needed`` says that the profile
-    reads it in the matrix of its own name.
+    ``state``: present; partial (rows, images or reports are missing or broken: ``detail`` counts
+    them); missing; corrupt (cannot be read: ``detail`` says why). ``usable`` and ``skipped`` count
+    records or samples, ``expected`` what both should add up to in the complete data set, where that
+    is known. ``megabytes`` is the size of the image files or of the containers that hold them.
+    ``needed`` says that the profile reads it in the matrix of its own name.
     """
 
     name: str
     kind: str
     needed: bool
     state: str
-    found: int
+    usable: int
     skipped: int
-    detail: str
+    expected: int | None
+    megabytes: float
     licence: str
     access: str
     url: str
+    obtain: str
+    detail: str
 
 
-def check_data(profile: str) -> Iterator[DataSet]:
-    """Read every known corpus and benchmark, one after the other, opening all benchmark images.
+def check_data(
+    profile: str,
+    root: Path | None = None,
+    opened: int = OPENED,
+    kinds: Sequence[str] = ("corpus", "benchmark"),
+) -> Iterator[DataSet]:
+    """Read every known corpus and benchmark, one after the other.
 
-    Yields nothing while the synthetic world of a profile has not been drawn. Raises ConfigError
-    where the data root is not set or no folder.
+    All tables are read whole; of each data set ``opened`` images are opened, drawn at random.
+    ``root`` takes the place of the profile's data root. Yields nothing while the synthetic world of
+    a profile has not been drawn. Raises ConfigError where the data root is not set or no folder.
     """
     runs = load_matrix(profile)
     config = load_config(profile, **runs[0])
-    if config.data.root is None and not artifact(config, "world").is_complete():
-        return
-    root = data_root(config)
-    for corpus, (licence, access, url) in _CORPORA.items():
-        outcome = _read(partial(load_corpus, corpus, root, config.data, config.benchmark))
-        needed = corpus in config.data.corpora
-        yield DataSet(corpus, "corpus", needed, *outcome, licence, access, url)
-    wanted = {run["benchmark"] for run in runs}
-    for name in sorted(p.stem for p in (project_root() / "params/benchmarks").glob("*.yaml")):
-        run = load_config(profile, **{**runs[0], "benchmark": name})
-        outcome = _read(partial(load_benchmark, run, root))
-        about = run.benchmark
-        where = (about.licence, about.access, about.url)
-        yield DataSet(name, "benchmark", name in wanted, *outcome, *where)
+    if root is None:
+        if config.data.root is None and not artifact(config, "world").is_complete():
+            return
+        root = data_root(config)
+    drawn = _drawn(config, root)
+    if "corpus" in kinds:
+        for name in _names("corpora"):
+            corpus, needed = read_corpus(name), name in config.data.corpora
+            if corpus.loader != "training_split":
+                records = load_corpus(corpus, root, config.data, config.benchmark)
+                yield _data_set(corpus, needed, records, root, opened, drawn)
+    if "benchmark" in kinds:
+        data = config.data.model_copy(update={"sample_limits": _NO_LIMITS})
+        wanted = {run["benchmark"] for run in runs}
+        for name in _names("benchmarks"):
+            about = load_config(profile, **{**runs[0], "benchmark": name}).benchmark
+            samples = _samples(root, about, data)
+            yield _data_set(about, name in wanted, samples, root, opened, drawn)
 
 
-def _read(load: Callable[[], tuple[Sized, Sized]]) -> tuple[str, int, int, str]:
+def _names(folder: str) -> list[str]:
+    return sorted(path.stem for path in (project_root() / "params" / folder).glob("*.yaml"))
+
+
+def _drawn(config: RunConfig, root: Path) -> dict[str, int] | None:
+    """Rows per data set of a drawn world; None for real data."""
+    if config.data.world is None or not (root / "planted.json").is_file():
+        return None
+    return {name: planted.drawn for name, planted in planted_counts(root).items()}
+
+
+def _samples(root: Path, about: BenchmarkConfig, data: DataConfig) -> Iterator[Sample | Skipped]:
+    samples, skipped = list_samples(root, about, data)
+    yield from samples
+    yield from skipped
+
+
+def _data_set(
+    about: CorpusConfig | BenchmarkConfig,
+    needed: bool,
+    rows: Iterable[Record | Sample | Skipped],
+    root: Path,
+    opened: int,
+    drawn: dict[str, int] | None,
+) -> DataSet:
+    expected = _expected(about) if drawn is None else drawn.get(about.name)
+    survey = _Survey(root, opened)
     try:
-        found, skipped = load()
-    except MissingData as error:
-        return "missing", 0, 0, str(error)
+        for row in rows:
+            survey.add(row)
+        survey.open_images()
     except DataError as error:
-        return "unreadable", 0, 0, str(error)
-    return "present", len(found), len(skipped), ""
+        state, detail = ("missing" if isinstance(error, MissingData) else "corrupt"), str(error)
+    else:
+        detail = survey.losses(expected)
+        state = "partial" if detail else "present"
+    return DataSet(
+        name=about.name,
+        kind="corpus" if isinstance(about, CorpusConfig) else "benchmark",
+        needed=needed,
+        state=state,
+        usable=survey.usable,
+        skipped=survey.skipped.total(),
+        expected=expected,
+        megabytes=round(survey.bytes / _MEGABYTE, 1),
+        licence=about.licence,
+        access=about.access,
+        url=about.url,
+        obtain=about.obtain,
+        detail=detail,
+    )
+
+
+def _expected(about: CorpusConfig | BenchmarkConfig) -> int | None:
+    if isinstance(about.expected, dict):
+        return sum(about.expected.values())
+    return about.expected
+
+
+@dataclass
+class _Survey:
+    """Counts rows and remembers a random few of their images."""
+
+    root: Path
+    opened: int
+    usable: int = 0
+    bytes: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    _chosen: list[str] = field(default_factory=list)
+    _sized: set[str] = field(default_factory=set)
+    _random: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def add(self, row: Record | Sample | Skipped) -> None:
+        """Count one row; every image so far has the same chance to be among the chosen."""
+        if isinstance(row, Skipped):
+            self.skipped[row.reason] += 1
+            return
+        self.usable += 1
+        if len(self._chosen) < self.opened:
+            self._chosen.append(row.image)
+        elif (place := self._random.randrange(self.usable)) < self.opened:
+            self._chosen[place] = row.image
+        file = row.image.partition("::")[0]
+        if file not in self._sized:
+            self._sized.add(file)
+            self.bytes += (self.root / file).stat().st_size
+
+    def open_images(self) -> None:
+        """Open the chosen images; one row of each broken one counts as skipped."""
+        for address in dict.fromkeys(self._chosen):
+            try:
+                open_image(address, self.root)
+            except ImageError:
+                self.skipped[UNREADABLE] += 1
+                self.usable -= 1
+
+    def losses(self, expected: int | None) -> str:
+        """What is missing or broken, in words; "" where nothing is."""
+        rows = self.usable + self.skipped.total()
+        found = [f"{self.skipped[reason]} x {reason}" for reason in _MENDABLE]
+        found = [text for text in found if not text.startswith("0 ")]
+        if expected is not None and rows < expected:
+            found.insert(0, f"{rows} rows of {expected}")
+        return ", ".join(found)
+
+
+def report_lines(found: Sequence[DataSet]) -> Iterator[str]:
+    """The table for a terminal, then what is wrong with each data set and how to mend it."""
+    yield _ROW.format(*("state", "data set", "usable", "skipped", "expected", "MB", "access", ""))
+    for one in found:
+        name = f"{one.name} *" if one.needed else one.name
+        expected = "" if one.expected is None else one.expected
+        counts = (one.usable, one.skipped, expected, f"{one.megabytes:.1f}")
+        yield _ROW.format(one.state, name, *counts, one.access, one.licence).rstrip()
+    yield "* needed by the profile"
+    for one in found:
+        if one.state != "present":
+            yield f"\n{one.name} is {one.state}: {one.detail}"
+            yield f"  {one.obtain.strip()} {one.url}"
+
+
+def as_frame(found: Iterable[DataSet]) -> pd.DataFrame:
+    """One row per data set with the columns that fit a page."""
+    columns = ["name", "state", "usable", "skipped", "expected", "megabytes", "access", "licence"]
+    rows = [[getattr(one, column) for column in columns] for one in found]
+    return pd.DataFrame(rows, columns=columns).astype({"expected": "Int64"})

@@ -15,8 +15,8 @@ from jomed.params import (
     apply_override,
     explain,
     flatten,
+    load_matrix,
     nearest,
-    parse_yaml,
     project_root,
     read_params,
     validate,
@@ -108,6 +108,14 @@ class RunConfig(ProfileConfig):
             chosen[name] = value
         text = json.dumps(chosen, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def access(self) -> tuple[str, ...]:
+        """Access levels of the data that go in, "open" only where all are: a drawn world is."""
+        if self.data.root is None:
+            return ("open",)
+        levels = {self.benchmark.access, *(corpus.access for corpus in self.corpora)}
+        return tuple(sorted(levels - {"open"})) or ("open",)
 
     @property
     def run_name(self) -> str:
@@ -229,27 +237,6 @@ def configure(namespace: Mapping[str, object]) -> RunConfig:
     matrix = chosen.get("matrix") or chosen.get("profile") or "phantom"
     first = {} if complete else load_matrix(matrix)[0]
     return load_config(**{**first, **chosen})
-
-
-def load_matrix(name: str) -> list[dict[str, Any]]:
-    """The runs of a matrix in params/matrix.yaml as keyword arguments of ``load_config``.
-
-    Order: benchmark, backbone, seed. Raises ConfigError for an unknown or malformed matrix.
-    """
-    file = project_root() / "params" / "matrix.yaml"
-    matrices = parse_yaml(file.read_text(encoding="utf-8"), "params/matrix.yaml")
-    if name not in matrices:
-        raise ConfigError(f"params/matrix.yaml: no matrix {name!r}{nearest(name, matrices)}")
-    entry = matrices[name]
-    wanted = {"benchmarks", "backbones", "encoder", "seeds"}
-    if not isinstance(entry, dict) or set(entry) != wanted:
-        raise ConfigError(f"params/matrix.yaml: {name!r} must have the keys {sorted(wanted)}")
-    return [
-        {"benchmark": benchmark, "backbone": backbone, "encoder": entry["encoder"], "seed": seed}
-        for benchmark in entry["benchmarks"]
-        for backbone in entry["backbones"]
-        for seed in entry["seeds"]
-    ]
 
 
 def matrix_configs(config: RunConfig) -> list[RunConfig]:

@@ -71,6 +71,27 @@ def read_params(folder: str, name: str) -> tuple[str, dict[str, Any]]:
     return source, parse_yaml((root / source).read_text(encoding="utf-8"), source)
 
 
+def load_matrix(name: str) -> list[dict[str, Any]]:
+    """The runs of a matrix in params/matrix.yaml as keyword arguments of ``load_config``.
+
+    Order: benchmark, backbone, seed. Raises ConfigError for an unknown or malformed matrix.
+    """
+    file = project_root() / "params" / "matrix.yaml"
+    matrices = parse_yaml(file.read_text(encoding="utf-8"), "params/matrix.yaml")
+    if name not in matrices:
+        raise ConfigError(f"params/matrix.yaml: no matrix {name!r}{nearest(name, matrices)}")
+    entry = matrices[name]
+    wanted = {"benchmarks", "backbones", "encoder", "seeds"}
+    if not isinstance(entry, dict) or set(entry) != wanted:
+        raise ConfigError(f"params/matrix.yaml: {name!r} must have the keys {sorted(wanted)}")
+    return [
+        {"benchmark": benchmark, "backbone": backbone, "encoder": entry["encoder"], "seed": seed}
+        for benchmark in entry["benchmarks"]
+        for backbone in entry["backbones"]
+        for seed in entry["seeds"]
+    ]
+
+
 def flatten(overrides: Mapping[str, object] | str | None, source: str) -> dict[str, Any]:
     """Overrides as {"a.b": value}, from dotted or nested mappings, or from their JSON/YAML text."""
     if overrides is None or overrides == "":

@@ -163,9 +163,14 @@ class InferenceConfig(Settings):
 
 
 class EvaluationConfig(Settings):
-    """Methods compared, and the paired bootstrap behind every interval."""
+    """Methods compared, and the paired bootstrap behind every interval.
+
+    ``exclude_leaks`` leaves out test samples that share an image, a near copy or a group (patient,
+    article, question image) with another split or with the index.
+    """
 
     methods: tuple[str, ...] = Field(min_length=1)
+    exclude_leaks: tuple[Literal["image", "near", "group"], ...]
     bootstrap_draws: Size
     bootstrap_seed: Count
     confidence: Annotated[float, Field(gt=0.0, lt=1.0)]

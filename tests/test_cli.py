@@ -130,17 +130,21 @@ def test_check_data_reads_what_is_there(call: Command, project: Path) -> None:
     config = load_config("tiny")
     root = provide_data(config)
     assert call("check-data", "--profile", "tiny") == 0
-    found = {line.split()[2]: line for line in call.out.splitlines() if line[0] != " "}
-    assert all(found[name].startswith("present") for name in config.data.corpora)
-    assert found["retina"] == "present    benchmark retina (needed)"
-    assert "46 read, 0 skipped; CC BY 4.0; open; https://zenodo.org" in call.out
-    assert "PhysioNet Credentialed Health Data License 1.5.0; credentialed;" in call.out
+    rows = {
+        line.split()[1]: line.split() for line in call.out.splitlines() if len(line.split()) > 7
+    }
+    assert all(rows[name][0] in ("present", "partial") for name in config.data.corpora)
+    assert rows["retina"][:6] == ["present", "retina", "*", "46", "0", "46"]
+    assert "credentialed PhysioNet Credentialed Health Data License 1.5.0" in call.out
 
     (root / config.benchmark.path).write_bytes(b"PK")
     questions = root / load_config("tiny", benchmark="vqa_rad").benchmark.path
     shutil.rmtree(questions)
     assert call("check-data", "--profile", "tiny") == 1
-    assert "unreadable benchmark retina (needed)" in call.out
+    assert "\ncorrupt  retina *" in call.out
     assert "a truncated download?" in call.out
-    assert "missing    benchmark vqa_rad (needed)" in call.out
+    assert "\nmissing  vqa_rad *" in call.out
     assert "profile 'tiny' lacks: retina, vqa_rad" in call.err
+    assert call("check-data", "--data-dir", str(root), "--images", "0") == 1
+    assert "partial  roco *" in call.out
+    assert call("check-data", "--data-dir", str(root / "nothing")) == 2

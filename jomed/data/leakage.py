@@ -1,6 +1,12 @@
-"""Where a split has seen another one, or the index holds a query image: exact overlaps."""
+"""Where a split has seen another one, or the index holds a query image: copies and groups."""
 
+from collections.abc import Collection
+
+import faiss
+import numpy as np
 import pandas as pd
+
+from jomed.data.hashes import NEAR_BITS, PHASH_SIDE
 
 INDEX = "index"
 PAIRS = (
@@ -13,25 +19,31 @@ PAIRS = (
 )
 """(split, what it is compared with)."""
 
-KEYS = {"image": "image_sha", "group": "group"}
+KINDS = ("image", "near", "group")
 COLUMNS = ("kind", "split", "other", "sample_id", "key", "matches", "example")
+
+_KEYS = {"image": "image_sha", "near": "image_phash", "group": "group"}
 
 
 def find_leakage(samples: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """One row per sample, kind and pair of PAIRS with an overlap; empty where there is none.
 
     `samples` and `records` have the columns of Sample and Record. Columns of the result: kind
-    ("image": the same pixels, "group": the same patient, article or question image), split, other,
-    sample_id, key (the shared hash or group), matches (how many items of `other` share it) and
-    example (the first of them). Rows follow PAIRS, then the order of the samples.
+    ("image": the same pixels; "near": other pixels, but perceptual hashes that differ in at most
+    NEAR_BITS bits; "group": the same patient, article or question image), split, other, sample_id,
+    key (the sample's hash or group), matches (how many items of `other` share it) and example (the
+    first of them). Rows follow PAIRS, then the order of the samples.
     """
     sides = {split: rows for split, rows in samples.groupby("split")}
     tables = []
     for split, other in PAIRS:
         right = records if other == INDEX else sides.get(other)
         if split in sides and right is not None:
-            for kind, column in KEYS.items():
-                tables.append(_overlap(sides[split], right, column, (kind, split, other)))
+            for kind in KINDS:
+                overlap = _near_copies if kind == "near" else _shared_keys
+                found = overlap(sides[split], right, _KEYS[kind])
+                found = found.assign(kind=kind, split=split, other=other)
+                tables.append(found[list(COLUMNS)])
     if not tables:
         return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(tables, ignore_index=True)
@@ -45,7 +57,7 @@ def count_leakage(leaks: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     sizes = samples["split"].value_counts()
     affected = leaks.groupby(["kind", "split", "other"]).size()
     rows = []
-    for kind in KEYS:
+    for kind in KINDS:
         for split, other in PAIRS:
             count, total = int(affected.get((kind, split, other), 0)), int(sizes.get(split, 0))
             share = count / total if total else 0.0
@@ -54,15 +66,49 @@ def count_leakage(leaks: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _overlap(
-    left: pd.DataFrame, right: pd.DataFrame, column: str, names: tuple[str, str, str]
-) -> pd.DataFrame:
-    id_column = "sample_id" if "sample_id" in right else "record_id"
+def leaked_samples(
+    samples: pd.DataFrame, records: pd.DataFrame, split: str, kinds: Collection[str]
+) -> set[str]:
+    """Ids of the samples of `split` that share what `kinds` names with another split or the index.
+
+    What a sample must not be its own evidence for is left out by the search itself, so a sample
+    whose only copy is in the index counts here although it is never shown that copy.
+    """
+    leaks = find_leakage(samples, records)
+    return set(leaks.loc[(leaks["split"] == split) & leaks["kind"].isin(kinds), "sample_id"])
+
+
+def _shared_keys(left: pd.DataFrame, right: pd.DataFrame, column: str) -> pd.DataFrame:
     known = right[right[column] != ""]
-    shared = known[known[column].isin(left[column])].groupby(column)[id_column]
+    shared = known[known[column].isin(left[column])].groupby(column)[_id(right)]
     found = shared.agg(matches="size", example="first")
     rows = left[["sample_id", column]].rename(columns={column: "key"})
-    rows = rows.join(found, on="key", how="inner")
-    for name, value in zip(COLUMNS, names, strict=False):
-        rows[name] = value
-    return rows[list(COLUMNS)]
+    return rows.join(found, on="key", how="inner")
+
+
+def _near_copies(left: pd.DataFrame, right: pd.DataFrame, column: str) -> pd.DataFrame:
+    left, right = left[left[column] != ""], right[right[column] != ""]
+    index = faiss.IndexBinaryFlat(PHASH_SIDE**2)
+    index.add(_bits(right[column]))
+    # faiss keeps what is nearer than the radius
+    limits, _, rows = index.range_search(_bits(left[column]), NEAR_BITS + 1)
+    ids, shas = right[_id(right)].to_numpy(), right["image_sha"].to_numpy()
+    found = []
+    for place, (sample_id, sha, key) in enumerate(
+        left[["sample_id", "image_sha", column]].itertuples(index=False, name=None)
+    ):
+        near = sorted(rows[limits[place] : limits[place + 1]])
+        others = [ids[row] for row in near if shas[row] != sha]
+        if others:
+            found.append((sample_id, key, len(others), others[0]))
+    return pd.DataFrame(found, columns=["sample_id", "key", "matches", "example"])
+
+
+def _bits(hashes: pd.Series) -> np.ndarray:
+    """Hex hashes as uint8 (N, bytes)."""
+    code = bytes.fromhex("".join(hashes))
+    return np.frombuffer(code, dtype=np.uint8).reshape(-1, PHASH_SIDE**2 // 8)
+
+
+def _id(frame: pd.DataFrame) -> str:
+    return "sample_id" if "sample_id" in frame else "record_id"

@@ -1,6 +1,6 @@
 """Reported numbers, generated tables, figures and cards: reads results and computes none."""
 
-from jomed.reporting.cards import corpus_card, dataset_card, run_card
+from jomed.reporting.cards import corpus_card, dataset_card, run_card, write_card
 from jomed.reporting.frames import FrameError, over_seeds, with_average
 from jomed.reporting.paper import PAPER_BACKBONES, PaperError, align, recomputed_averages, reported
 from jomed.reporting.provenance import Provenance
@@ -20,5 +20,6 @@ __all__ = [
     "reported",
     "run_card",
     "with_average",
+    "write_card",
     "write_table",
 ]

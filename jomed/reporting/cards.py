@@ -5,11 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from jomed.catalogue import BenchmarkConfig
+from jomed.catalogue import BenchmarkConfig, CorpusConfig
 from jomed.records import SPLITS
 from jomed.reporting.frames import require
 from jomed.reporting.markup import markdown_rows
-from jomed.reporting.provenance import RESTRICTED
+from jomed.reporting.provenance import RESTRICTED, Provenance
+from jomed.reporting.suppress import few, suppress
+from jomed.storage import atomic_write
 
 _ACCESS = {
     "open": "open",
@@ -23,22 +25,21 @@ def dataset_card(
     samples: pd.DataFrame,
     skipped: pd.DataFrame,
     leakage: pd.DataFrame,
+    guarded: bool = False,
 ) -> str:
     """Card of a benchmark: source, version, licence, access, samples per split, skips, leakage.
 
     samples and skipped: columns of Sample and Skipped; leakage: what `count_leakage` returns.
+    `guarded` hides small counts and ids.
     """
     require(samples, ["split", "answer_type", "group"], f"card of {benchmark.name}")
-    facts = {
-        "Source": benchmark.url,
+    facts = _source(benchmark) | {
         "Version": f"md5 {benchmark.md5}" if benchmark.md5 else "not pinned by a checksum",
-        "Licence": benchmark.licence,
-        "Access": _ACCESS[benchmark.access],
         "Task": benchmark.task.replace("_", " "),
         "Classes": ", ".join(benchmark.label_names) or "none (free questions)",
     }
     splits = [
-        (split, len(rows), rows["group"].replace("", pd.NA).nunique(), _kinds(rows))
+        (split, few(len(rows), guarded), _groups(rows, guarded), _kinds(rows, guarded))
         for split in SPLITS
         for rows in [samples[samples["split"] == split]]
     ]
@@ -46,29 +47,52 @@ def dataset_card(
         f"## {benchmark.title}",
         _facts(facts),
         markdown_rows(("split", "samples", "known groups", "answers"), splits),
-        _skips(skipped),
-        _leaks(leakage),
+        _skips(skipped, guarded),
+        _leaks(suppress(leakage, guarded)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def corpus_card(records: pd.DataFrame, skipped: pd.DataFrame, counts: pd.DataFrame) -> str:
-    """Card of the corpora: licences, access, and what became of every record per source.
+def corpus_card(
+    corpus: CorpusConfig,
+    records: pd.DataFrame,
+    skipped: pd.DataFrame,
+    counts: pd.DataFrame,
+    guarded: bool = False,
+) -> str:
+    """Card of a corpus: source, licences, access, and what became of every row.
 
-    records and skipped: columns of Record and Skipped; counts: what `CorpusCounts.table` returns.
+    records and skipped: columns of Record and Skipped; counts: what `CorpusCounts.table` returns;
+    of all three only the rows of this corpus are looked at. `guarded` hides small counts and ids.
     """
-    rights = [
-        (source, ", ".join(sorted({*rows["licence"]})), ", ".join(sorted({*rows["access"]})))
-        for source, rows in records.groupby("source", sort=True)
-    ]
+    own = records[records["source"] == corpus.name]
+    words = own["text"].map(lambda text: len(text.split()))
+    facts = _source(corpus) | {
+        "Expected rows": corpus.expected or "not published",
+        "Records": few(len(own), guarded),
+        "Known groups": _groups(own, guarded),
+        "Words per text": f"{words.min()} to {words.max()}, median {words.median():g}",
+    }
+    licences = own["licence"].value_counts().sort_index()
+    rights = [(name, few(count, guarded)) for name, count in licences.items()]
+    fates = suppress(counts[counts["source"] == corpus.name], guarded).drop(columns="source")
     parts = [
-        "## Corpora",
-        markdown_rows(("source", "licence", "access"), rights),
-        markdown_rows(tuple(counts.columns), counts.itertuples(index=False)),
-        _skips(skipped),
-        _spread(records["access"]),
+        f"## {corpus.title}",
+        _facts(facts),
+        markdown_rows(("licence of the record", "records"), rights),
+        markdown_rows(tuple(fates.columns), fates.itertuples(index=False)),
+        _skips(skipped[skipped["source"] == corpus.name], guarded),
+        _spread(own["access"]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def write_card(text: str, name: str, provenance: Provenance) -> str:
+    """Write a card to `tables/<profile>/<part>/card_<name>.md` with its caption; returns both."""
+    text = f"{text}\n*{provenance.caption('Data set card')}*\n"
+    with atomic_write(provenance.folder("tables") / f"card_{name}.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return text
 
 
 def run_card(manifest: Mapping[str, Any], access: Collection[str]) -> str:
@@ -93,33 +117,49 @@ def _facts(facts: Mapping[str, object]) -> str:
     return "\n".join(f"- **{name}**: {value}" for name, value in facts.items())
 
 
-def _kinds(rows: pd.DataFrame) -> str:
+def _source(about: CorpusConfig | BenchmarkConfig) -> dict[str, object]:
+    return {
+        "Source": about.url,
+        "How to get it": about.obtain.strip(),
+        "Licence": about.licence,
+        "Access": _ACCESS[about.access],
+    }
+
+
+def _groups(rows: pd.DataFrame, guarded: bool) -> str:
+    return few(rows["group"].replace("", pd.NA).nunique(), guarded)
+
+
+def _kinds(rows: pd.DataFrame, guarded: bool) -> str:
     counts = rows["answer_type"].value_counts().sort_index()
-    return ", ".join(f"{kind} {count}" for kind, count in counts.items())
+    return ", ".join(f"{kind} {few(count, guarded)}" for kind, count in counts.items())
 
 
-def _skips(skipped: pd.DataFrame) -> str:
-    """Skipped items counted by source and reason, with one example each."""
+def _skips(skipped: pd.DataFrame, guarded: bool) -> str:
+    """Skipped items counted by source and reason, with one example each unless `guarded`."""
     if skipped.empty:
         return "Nothing was skipped."
     counts = skipped.groupby(["source", "reason"])["item"].agg(["size", "first"]).reset_index()
-    table = markdown_rows(("source", "skipped because", "items", "for example"), counts.to_numpy())
-    return f"Skipped: {len(skipped)}\n\n{table}"
+    header: tuple[str, ...] = ("source", "skipped because", "items", "for example")
+    if guarded:
+        counts, header = suppress(counts.drop(columns="first"), guarded), header[:-1]
+    table = markdown_rows(header, counts.to_numpy())
+    return f"Skipped: {few(len(skipped), guarded)}\n\n{table}"
 
 
 def _leaks(leakage: pd.DataFrame) -> str:
     """Pairs with an overlap; says so when there is none."""
     columns = ["kind", "split", "other", "affected", "samples", "share"]
     require(leakage, columns, "leakage")
-    found = leakage[leakage["affected"] > 0]
+    found = leakage[leakage["affected"] != 0]
     if found.empty:
-        return "No exact image and no group is shared between splits, or with the index."
+        return "No image, near copy or group is shared between splits, or with the index."
     rows = zip(
         found["kind"],
         found["split"] + " in " + found["other"],
         found["affected"],
         found["samples"],
-        (100 * found["share"]).map("{:.1f} %".format),
+        (100 * found["share"]).map("{:.1f} %".format, na_action="ignore").fillna(""),
         strict=True,
     )
     header = ("shared", "where", "affected", "samples", "share")

@@ -15,6 +15,7 @@ from jomed.records import SPLITS
 from jomed.reporting import style as st
 from jomed.reporting.frames import require
 from jomed.reporting.provenance import Provenance
+from jomed.reporting.suppress import has_few
 
 MOST_ANSWERS = 12
 
@@ -93,7 +94,8 @@ def label_distribution(
         axis.grid(visible=False, axis="y")
         figure.legend(loc="outside upper right", ncols=len(splits))
         title = "Labels (or the most frequent answers) in each split"
-        return st.save_figure(figure, data, name, title, provenance)
+        restricted = has_few(data["count"], provenance.guarded)
+        return st.save_figure(figure, data, name, title, provenance, restricted)
 
 
 def _labels(samples: pd.DataFrame) -> list[list[str]]:

@@ -8,19 +8,26 @@ from jomed.reporting.frames import title_of
 from jomed.reporting.markup import markdown_rows
 from jomed.reporting.paper import reported
 from jomed.reporting.provenance import Provenance
+from jomed.reporting.suppress import suppress
 from jomed.storage import atomic_write
 
 
 def write_listing(
-    frame: pd.DataFrame, name: str, title: str, provenance: Provenance, digits: int = 3
+    frame: pd.DataFrame,
+    name: str,
+    title: str,
+    provenance: Provenance,
+    digits: int = 3,
+    counts: bool = False,
 ) -> str:
     """Write `tables/<profile>/<name>.{csv,md}` and the sidecar JSON; return the Markdown.
 
     Numbers are rounded to `digits`, a missing one is shown as a dash, underscores of column names
-    as blanks, methods and metrics
-    by their titles. For frames without single records; an empty frame says so.
+    as blanks, methods and metrics by their titles. For frames without single records; an empty
+    frame says so. `counts`: whole numbers count records or samples, so that small ones are hidden
+    where the data are restricted.
     """
-    shown = frame.round(digits)
+    shown = suppress(frame.round(digits), counts and provenance.guarded)
     text = f"{_table(provenance.named(shown), digits)}\n\n*{provenance.caption(title)}*\n"
     folder = provenance.folder("tables")
     contents = {"csv": shown.to_csv(index=False, lineterminator="\n"), "md": text}

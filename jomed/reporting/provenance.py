@@ -43,7 +43,8 @@ class Provenance:
     sidecar. `root` receives `tables/<profile>` and `figures/<profile>`, `private_root` (never
     under version control) what shows single records that are not open. `titles` are the words
     shown for benchmarks and backbones; `part` is a subfolder of the profile's. Nothing
-    of a `synthetic` world is private.
+    of a `synthetic` world is private. `guarded` says that data went in that are not open: then
+    small counts are not shown.
     """
 
     profile: str
@@ -55,6 +56,7 @@ class Provenance:
     titles: Mapping[str, str] = field(default_factory=dict)
     part: str = ""
     synthetic: bool = False
+    guarded: bool = False
 
     @classmethod
     def of(cls, configs: RunConfig | Sequence[RunConfig], part: str = "") -> Self:
@@ -78,14 +80,21 @@ class Provenance:
             "config": [whole],
         }
         line = "; ".join(f"{key} {', '.join(map(str, parts[key]))}" for key in parts)
-        private = first.runs_dir / "private"
-        details = {"runs": [stamp(run) for run in runs]}
         parts_of = [part for run in runs for part in (run.benchmark, run.backbone)]
         titles = {part.name: part.title for part in parts_of}
-        # Without a data root all images are drawn, whatever access the originals have.
-        drawn = all(run.data.root is None for run in runs)
-        root = project_root()
-        return cls(first.profile, first.label, line, root, private, details, titles, part, drawn)
+        return cls(
+            profile=first.profile,
+            label=first.label,
+            line=line,
+            root=project_root(),
+            private_root=first.runs_dir / "private",
+            details={"runs": [stamp(run) for run in runs]},
+            titles=titles,
+            part=part,
+            # Without a data root all images are drawn, whatever access the originals have.
+            synthetic=all(run.data.root is None for run in runs),
+            guarded=any(run.access != ("open",) for run in runs),
+        )
 
     def named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame` with the titles of its benchmarks and backbones in place of their names."""

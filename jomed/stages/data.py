@@ -53,7 +53,9 @@ def prepare_corpora(config: RunConfig) -> Corpora:
     """Read and merge the profile's corpora (artefact `corpus`)."""
     made = artifact(config, "corpus")
     if not made.is_complete():
-        with made.writing(profile=config.profile) as folder:
+        with made.writing(
+            profile=config.profile, access=", ".join(config.access) or "open"
+        ) as folder:
             _write_corpora(config, folder)
     return read_corpora(config)
 
@@ -88,7 +90,9 @@ def prepare_samples(config: RunConfig) -> Samples:
     made = artifact(config, "samples")
     if not made.is_complete():
         samples, skipped = load_benchmark(config, data_root(config))
-        with made.writing(profile=config.profile) as folder:
+        with made.writing(
+            profile=config.profile, access=", ".join(config.access) or "open"
+        ) as folder:
             write_rows(folder / "samples.parquet", samples, SAMPLE_SCHEMA)
             write_rows(folder / "skipped.parquet", skipped, SKIPPED_SCHEMA)
     return read_samples(config)

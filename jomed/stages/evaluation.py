@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 
 from jomed.artifacts import artifact, score_table_path, stamp
-from jomed.config import RunConfig
+from jomed.config import ConfigError, RunConfig
+from jomed.data.leakage import leaked_samples
 from jomed.evaluation.estimates import EvaluatedRun
 from jomed.evaluation.methods import Method, method_named
 from jomed.evaluation.predictions import ScoredSample, label_scores, predict
@@ -20,7 +21,7 @@ from jomed.reading.scores import GenerationTable, ScoreTable
 from jomed.reading.scoring import generate_pairs, score_pairs, table_key
 from jomed.records import PREDICTION_SCHEMA, write_rows
 from jomed.stages.candidates import candidate_lists
-from jomed.stages.data import read_samples
+from jomed.stages.data import read_corpora, read_samples
 from jomed.stages.finished import measured_labels, read_evaluation
 from jomed.stages.index import Finder
 
@@ -98,12 +99,27 @@ def open_examiner(config: RunConfig, reader: Reader) -> Examiner:
     """The examiner of a run's test split. Samples whose image cannot be opened are left out."""
     torch.set_num_threads(config.runtime.threads)
     samples = read_samples(config).samples
-    test = samples[samples["split"] == "test"]
+    test = _tested(config, samples)
     finder = Finder(config, test)
     sets = answer_sets(samples, config.benchmark, config.inference, seed=0)
     wanted = set(finder.queries.ids)
     kept = {sample_id: answers for sample_id, answers in sets.items() if sample_id in wanted}
     return Examiner(config, reader, finder, finder.queries.samples, kept)
+
+
+def _tested(config: RunConfig, samples: pd.DataFrame) -> pd.DataFrame:
+    """The test split without what the profile excludes."""
+    test, kinds = samples[samples["split"] == "test"], config.evaluation.exclude_leaks
+    if not kinds:
+        return test
+    leaked = leaked_samples(samples, read_corpora(config).records, "test", kinds)
+    kept = test[~test["sample_id"].isin(leaked)]
+    if kept.empty:
+        raise ConfigError(
+            f"all {len(test)} test samples of {config.benchmark.name} leak "
+            f"({', '.join(kinds)}); take kinds out of evaluation.exclude_leaks"
+        )
+    return kept
 
 
 def prepare_evaluation(config: RunConfig, reader: Reader) -> EvaluatedRun:

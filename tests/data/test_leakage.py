@@ -1,23 +1,36 @@
 import pandas as pd
 
-from jomed.data.leakage import COLUMNS, count_leakage, find_leakage
+from jomed.data.hashes import NEAR_BITS
+from jomed.data.leakage import COLUMNS, count_leakage, find_leakage, leaked_samples
+
+
+def bits(place: int, changed: int = 0) -> str:
+    """A perceptual hash far from that of every other place, with some of its bits changed."""
+    return f"{int(f'{place:x}' * 64, 16) ^ ((1 << changed) - 1):064x}"
+
 
 SAMPLES = pd.DataFrame(
     [
-        ("s1", "train", "sha1", "p1"),
-        ("s2", "train", "sha2", "p1"),
-        ("s3", "train", "sha3", "p2"),
-        ("s4", "val", "sha4", "p3"),
-        ("s5", "test", "sha2", "p4"),  # image of s2
-        ("s6", "test", "sha6", "p1"),  # patient of s1 and s2
-        ("s7", "test", "sha7", ""),
-        ("s8", "test", "", "p9"),
+        ("s1", "train", "sha1", bits(1), "p1"),
+        ("s2", "train", "sha2", bits(2), "p1"),
+        ("s3", "train", "sha3", bits(3), "p2"),
+        ("s4", "val", "sha4", bits(4), "p3"),
+        ("s5", "test", "sha2", bits(2), "p4"),  # image of s2
+        ("s6", "test", "sha6", bits(6), "p1"),  # patient of s1 and s2
+        ("s7", "test", "sha7", bits(1, NEAR_BITS), ""),  # looks like s1
+        ("s8", "test", "", "", "p9"),
+        ("s9", "test", "sha8", bits(1, NEAR_BITS + 1), "p8"),  # looks less like s1
     ],
-    columns=["sample_id", "split", "image_sha", "group"],
+    columns=["sample_id", "split", "image_sha", "image_phash", "group"],
 )
 RECORDS = pd.DataFrame(
-    [("r1", "sha4", "PMC1"), ("r2", "sha4", "p3"), ("r3", "", ""), ("r4", "sha9", "p2")],
-    columns=["record_id", "image_sha", "group"],
+    [
+        ("r1", "sha4", bits(4), "PMC1"),
+        ("r2", "sha4", bits(4), "p3"),
+        ("r3", "", "", ""),
+        ("r4", "sha9", bits(6, 2), "p2"),
+    ],
+    columns=["record_id", "image_sha", "image_phash", "group"],
 )
 
 
@@ -25,7 +38,9 @@ def test_rows_name_sample_key_and_partner() -> None:
     rows = find_leakage(SAMPLES, RECORDS).to_dict("split")["data"]
     assert rows == [
         ["image", "test", "train", "s5", "sha2", 1, "s2"],
+        ["near", "test", "train", "s7", bits(1, NEAR_BITS), 1, "s1"],
         ["group", "test", "train", "s6", "p1", 2, "s1"],
+        ["near", "test", "index", "s6", bits(6), 1, "r4"],
         ["image", "val", "index", "s4", "sha4", 2, "r1"],
         ["group", "val", "index", "s4", "p3", 1, "r2"],
         ["group", "train", "index", "s3", "p2", 1, "r4"],
@@ -34,16 +49,26 @@ def test_rows_name_sample_key_and_partner() -> None:
 
 def test_counts_cover_every_pair() -> None:
     counts = count_leakage(find_leakage(SAMPLES, RECORDS), SAMPLES)
-    assert len(counts) == 12
+    assert len(counts) == 18
     by_pair = counts.set_index(["kind", "split", "other"])
-    assert by_pair.loc[("image", "test", "train")].tolist() == [1, 4, 0.25]
-    assert by_pair.loc[("group", "test", "index")].tolist() == [0, 4, 0.0]
+    assert by_pair.loc[("image", "test", "train")].tolist() == [1, 5, 0.2]
+    assert by_pair.loc[("group", "test", "index")].tolist() == [0, 5, 0.0]
     assert by_pair.loc[("image", "val", "index")].tolist() == [1, 1, 1.0]
+
+
+def test_leaked_samples_are_those_of_the_named_kinds() -> None:
+    def leaked(*kinds: str) -> set[str]:
+        return leaked_samples(SAMPLES, RECORDS, "test", kinds)
+
+    assert leaked("image") == {"s5"}
+    assert leaked("near") == {"s6", "s7"}
+    assert leaked("image", "group") == {"s5", "s6"}
+    assert leaked() == set()
 
 
 def test_nothing_shared_is_an_empty_table() -> None:
     for samples in (SAMPLES[SAMPLES["split"] == "test"], SAMPLES[:0]):
-        leaks = find_leakage(samples, RECORDS)
+        leaks = find_leakage(samples, RECORDS[:3])
         assert leaks.empty
         assert tuple(leaks.columns) == COLUMNS
         assert count_leakage(leaks, samples)["affected"].sum() == 0

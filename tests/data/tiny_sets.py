@@ -44,6 +44,7 @@ def benchmark_config(**changes: Any) -> BenchmarkConfig:
         "url": "https://example.org/data",
         "licence": "CC BY 4.0",
         "access": "open",
+        "obtain": "Ask.",
         "expected": None,
         "question": "What grade?",
         "answers": ("0", "1", "2"),

@@ -1,6 +1,7 @@
 import pandas as pd
 
 from jomed.catalogue import BenchmarkConfig
+from jomed.config import read_corpus
 from jomed.data.leakage import count_leakage, find_leakage
 from jomed.records import SKIPPED_SCHEMA
 from jomed.reporting.cards import corpus_card, dataset_card, run_card
@@ -15,6 +16,7 @@ BENCHMARK = BenchmarkConfig(
     url="https://example.org",
     licence="CC BY 4.0",
     access="dua",
+    obtain="Ask.",
     expected=None,
     question="what?",
     answers=("0", "1"),
@@ -28,10 +30,13 @@ SAMPLES = pd.DataFrame(
         "answer_type": "label",
         "group": ["p1", "p1", "p1", ""],
         "image_sha": ["1", "2", "3", "4"],
+        "image_phash": "",
     }
 )
 NOTHING = SKIPPED_SCHEMA.empty_table().to_pandas()
-NO_RECORDS = pd.DataFrame({"record_id": [], "group": [], "image_sha": []}, dtype=str)
+NO_RECORDS = pd.DataFrame(
+    {"record_id": [], "group": [], "image_sha": [], "image_phash": []}, dtype=str
+)
 
 
 def test_dataset_card_counts_splits_groups_skips_and_leaks() -> None:
@@ -51,12 +56,23 @@ def test_dataset_card_counts_splits_groups_skips_and_leaks() -> None:
     assert "image" not in card.split("Leakage:")[1]
 
 
+def test_a_guarded_card_hides_small_counts_and_ids() -> None:
+    leaks = count_leakage(find_leakage(SAMPLES, NO_RECORDS), SAMPLES)
+    skipped = pd.DataFrame(
+        {"source": "own", "item": ["img0"], "reason": "unreadable image", "detail": ""}
+    )
+    card = dataset_card(BENCHMARK, SAMPLES, skipped, leaks, guarded=True)
+    assert "| train | <10 | <10 | label <10 |" in card
+    assert "img0" not in card
+    assert "| group | test in train | <10 | <10 |  |" in card
+
+
 def test_dataset_card_without_skips_and_leaks() -> None:
     clean = SAMPLES.assign(group="")
     leaks = count_leakage(find_leakage(clean, NO_RECORDS), clean)
     card = dataset_card(BENCHMARK, clean, NOTHING, leaks)
     assert "Nothing was skipped." in card
-    assert "No exact image and no group is shared" in card
+    assert "No image, near copy or group is shared" in card
 
 
 def test_corpus_card_names_what_must_stay() -> None:
@@ -65,14 +81,25 @@ def test_corpus_card_names_what_must_stay() -> None:
             "source": ["roco", "mimic_cxr"],
             "licence": ["CC BY", "PhysioNet"],
             "access": ["open", "credentialed"],
+            "group": ["PMC1", "p1"],
+            "text": ["A chest CT.", "Clear lungs."],
         }
     )
-    counts = pd.DataFrame({"source": ["roco", "mimic_cxr"], "loaded": [1, 1]})
-    card = corpus_card(records, NOTHING, counts)
-    assert "| mimic_cxr | PhysioNet | credentialed |" in card
-    assert "| roco | 1 |" in card
+    skipped = pd.DataFrame({"source": ["mimic_cxr"], "reason": ["other view"], "item": ["d1"]})
+    counts = pd.DataFrame({"source": ["roco", "mimic_cxr"], "loaded": [1, 11], "records": [1, 1]})
+    card = corpus_card(read_corpus("mimic_cxr"), records, skipped, counts, guarded=True)
+    assert "## MIMIC-CXR" in card
+    assert "| PhysioNet | <10 |" in card
+    assert "| 11 | <10 |" in card
     assert "made from credentialed data" in card
     assert "must not leave this host" in card
+    assert "| mimic_cxr | other view | <10 |" in card
+    assert "d1" not in card.split("skipped because")[1]
+    card = corpus_card(read_corpus("roco"), records, skipped, counts)
+    assert "- **Expected rows**: 81807" in card
+    assert "| CC BY | 1 |" in card
+    assert "Nothing was skipped." in card
+    assert "All data that went in are open." in card
 
 
 def test_run_card() -> None:

@@ -8,8 +8,10 @@ import pytest
 from tiny_run import OVERRIDES, Run
 
 from jomed.artifacts import MissingArtifact, artifact
-from jomed.config import load_config
+from jomed.config import ConfigError, load_config, with_overrides
+from jomed.data.leakage import leaked_samples
 from jomed.evaluation.estimates import EvaluatedRun
+from jomed.phantom.world import REPEATED
 from jomed.stages.evaluation import prepare_evaluation
 from jomed.stages.finished import measured_labels, read_evaluation, summarise_runs
 
@@ -120,3 +122,20 @@ def test_metrics_agree_with_the_predictions(made: str, request: pytest.FixtureRe
     found = rows.set_index("method")["value"]
     for method in METHODS:
         assert found[method] == pytest.approx(expected[method])
+
+
+def test_leaked_test_samples_can_be_left_out(run: Run) -> None:
+    samples = run.samples.samples
+    leaked = leaked_samples(samples, run.corpora.records, "test", ["image"])
+    assert len(leaked) == REPEATED
+    chosen = with_overrides(run.config, {"evaluation.exclude_leaks": ["image"]})
+    kept = set(prepare_evaluation(chosen, run.reader.reader).samples["sample_id"])
+    assert kept == set(samples.loc[samples["split"] == "test", "sample_id"]) - leaked
+
+
+def test_excluding_every_sample_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = set(run.samples.samples["sample_id"])
+    monkeypatch.setattr("jomed.stages.evaluation.leaked_samples", lambda *_: everything)
+    chosen = with_overrides(run.config, {"evaluation.exclude_leaks": ["near", "group"]})
+    with pytest.raises(ConfigError, match=r"leak \(near, group\); take kinds out of evaluation"):
+        prepare_evaluation(chosen, run.reader.reader)
