@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -184,27 +184,30 @@ def write_rows(path: Path, rows: Iterable[object], schema: pa.Schema) -> int:
     return count
 
 
-def _table(rows: list[object], schema: pa.Schema, path: Path) -> pa.Table:
+def _table(rows: Sequence[object], schema: pa.Schema, path: Path) -> pa.Table:
+    _check_columns(rows, schema, path)
     columns = []
-    mappings = [_as_mapping(row, schema, path) for row in rows]
     for column in schema:
+        name = column.name
+        found = [row[name] if isinstance(row, Mapping) else getattr(row, name) for row in rows]
         try:
-            values = pa.array([row[column.name] for row in mappings], column.type)
+            values = pa.array(found, column.type)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise RecordsError(f"{path}: column {column.name!r}: {error}") from None
+            raise RecordsError(f"{path}: column {name!r}: {error}") from None
         if values.null_count:
-            raise RecordsError(f"{path}: column {column.name!r} holds a null")
+            raise RecordsError(f"{path}: column {name!r} holds a null")
         columns.append(values)
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _as_mapping(row: Any, schema: pa.Schema, path: Path) -> Mapping[str, object]:
-    if not isinstance(row, Mapping):
-        row = {column.name: getattr(row, column.name) for column in dataclasses.fields(row)}
-    if row.keys() != set(schema.names):
-        wrong = sorted(row.keys() ^ set(schema.names))
-        raise RecordsError(f"{path}: a row lacks or adds the columns {wrong}")
-    return row
+def _check_columns(rows: Sequence[Any], schema: pa.Schema, path: Path) -> None:
+    classes = {type(row) for row in rows if not isinstance(row, Mapping)}
+    found = {frozenset(column.name for column in dataclasses.fields(cls)) for cls in classes}
+    found |= {frozenset(row) for row in rows if isinstance(row, Mapping)}
+    for names in found:
+        if names != set(schema.names):
+            wrong = sorted(names ^ set(schema.names))
+            raise RecordsError(f"{path}: a row lacks or adds the columns {wrong}")
 
 
 def read_frame(path: Path, schema: pa.Schema) -> pd.DataFrame:

@@ -25,6 +25,7 @@ NEAR_BITS = 10
 
 UNREADABLE = "unreadable image"
 
+_PHASH_PIXELS = 256
 _CHUNK = 64
 _BATCH = 4096
 
@@ -48,6 +49,9 @@ def image_sha(image: Image.Image) -> str:
 
 def image_phash(image: Image.Image) -> str:
     """The perceptual hash, 64 hex digits: similar images differ in few of the 256 bits."""
+    factor = min(image.size) // _PHASH_PIXELS
+    if factor > 1:  # means of squares first: the hash's own filter takes long on large images
+        image = image.reduce(factor)
     return str(phash(image, hash_size=PHASH_SIDE))
 
 
