@@ -8,6 +8,7 @@ from jomed.settings import Count, Positive, Settings, Size
 
 Access = Literal["open", "credentialed", "dua"]
 Split = Literal["train", "val", "test"]
+Md5 = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
 class TinyBackboneConfig(Settings):
@@ -82,7 +83,8 @@ class CorpusConfig(Settings):
 class BenchmarkConfig(Settings):
     """One benchmark; ``answers`` are the label strings in index order, as the reader says them.
 
-    ``expected`` counts the samples of the complete data set by the splits that it is published in;
+    ``size`` is the image side in pixels of a set that comes in several files, each with its sum in
+    ``md5`` (null: not checked); ``path`` names the smallest. ``expected`` counts the samples of the complete data set by the splits that it is published in;
     ``split_by`` says what stays together where a set is published without splits.
     """
 
@@ -91,7 +93,8 @@ class BenchmarkConfig(Settings):
     loader: Literal["medmnist", "vindr_pcxr", "brset", "vqa_rad", "slake", "path_vqa", "table"]
     task: Literal["single_label", "multi_label", "vqa"]
     path: str
-    md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None
+    size: Literal[28, 64, 128, 224] = 28
+    md5: dict[int, Md5] | None
     url: str
     licence: str
     access: Access

@@ -44,7 +44,7 @@ def test_profile_overrides_give_way_to_the_callers() -> None:
     assert tiny_steps() == 4
     assert tiny_steps(overrides={"backbone.tiny.steps": 5}) == 5
     assert load_config("phantom").benchmark.md5 is None
-    assert load_config("retina_small").benchmark.md5 == "bd4c0672f1bba3e3a89f0e4e876791e4"
+    assert load_config("retina_small").benchmark.md5[28] == "bd4c0672f1bba3e3a89f0e4e876791e4"
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,9 @@ def dataset_card(
     `guarded` hides small counts and ids.
     """
     require(samples, ["split", "answer_type", "group"], f"card of {benchmark.name}")
+    sums = benchmark.md5 or {}
     facts = _source(benchmark) | {
-        "Version": f"md5 {benchmark.md5}" if benchmark.md5 else "not pinned by a checksum",
+        "Version": f"md5 {sums[benchmark.size]}" if sums else "not pinned by a checksum",
         "Task": benchmark.task.replace("_", " "),
         "Classes": ", ".join(benchmark.label_names) or "none (free questions)",
     }

@@ -71,17 +71,29 @@ def test_labels_agree_with_the_medmnist_package(
 
 def test_md5_is_checked_where_one_is_given(tmp_path: Path) -> None:
     path = write(tmp_path / "medmnist/retinamnist.npz")
-    right = benchmark_config(md5=file_md5(path))
+    right = benchmark_config(md5={28: file_md5(path)})
     assert len(load_samples(tmp_path, right, data_config())[0]) == 12
     with pytest.raises(DataError, match=r"MD5 \w{32}, not that.*MD5 0{32}.*to null"):
-        load_samples(tmp_path, benchmark_config(md5="0" * 32), data_config())
+        load_samples(tmp_path, benchmark_config(md5={28: "0" * 32}), data_config())
     (tmp_path / "abc").write_bytes(b"abc")
     assert file_md5(tmp_path / "abc") == "900150983cd24fb0d6963f7d28e17f72"
 
 
+def test_larger_images_are_in_a_file_of_their_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "medmnist/retinamnist_224.npz")
+    larger = benchmark_config(size=224, md5={28: "0" * 32, 224: file_md5(path)})
+    samples, _ = load_samples(tmp_path, larger, data_config())
+    assert samples[0].image == "medmnist/retinamnist_224.npz::train_images/0"
+    with pytest.raises(DataError, match=r"retinamnist_128\.npz is missing"):
+        load_samples(tmp_path, benchmark_config(size=128), data_config())
+    wrong = benchmark_config(size=224, md5={28: file_md5(path), 224: "0" * 32})
+    with pytest.raises(DataError, match="not that of the official file"):
+        load_samples(tmp_path, wrong, data_config())
+
+
 def test_missing_file_says_which_from_where_and_its_md5(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        load_samples(tmp_path, benchmark_config(md5="1" * 32), data_config())
+        load_samples(tmp_path, benchmark_config(md5={28: "1" * 32}), data_config())
     for part in (str(tmp_path / "medmnist/retinamnist.npz"), "https://example.org/data", "1" * 32):
         assert part in str(caught.value)
 

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from jomed.catalogue import BenchmarkConfig
 from jomed.data.sources import DataError, MissingData, file_md5
 from jomed.records import SPLITS, Sample, Skipped
 from jomed.settings import DataConfig
+
+SMALLEST = 28
+"""Image side in pixels of the file without a size in its name."""
 
 
 def load(
@@ -21,7 +24,8 @@ def load(
     MD5 sum the file must have it. Raises DataError for a file that is missing, broken, another one
     than expected or not in this format.
     """
-    path = root / benchmark.path
+    address = _address(benchmark)
+    path = root / address
     _check_file(path, benchmark)
     samples: list[Sample] = []
     skipped: list[Skipped] = []
@@ -38,7 +42,7 @@ def load(
                     sample_id=sample_id,
                     benchmark=benchmark.name,
                     split=split,
-                    image=f"{benchmark.path}::{split}_images/{place}",
+                    image=f"{address}::{split}_images/{place}",
                     question=benchmark.question or "",
                     answer=benchmark.answers[label],
                     answer_type="label",
@@ -51,19 +55,32 @@ def load(
     return samples, skipped
 
 
+def _address(benchmark: BenchmarkConfig) -> str:
+    """The file of the chosen size; that of 28 px has no size in its name."""
+    path = PurePosixPath(benchmark.path)
+    larger = benchmark.size != SMALLEST
+    return str(path.with_stem(f"{path.stem}_{benchmark.size}") if larger else path)
+
+
+def _md5(benchmark: BenchmarkConfig) -> str | None:
+    return (benchmark.md5 or {}).get(benchmark.size)
+
+
 def _source(benchmark: BenchmarkConfig) -> str:
-    md5 = f" (MD5 {benchmark.md5})" if benchmark.md5 else ""
-    return f"{Path(benchmark.path).name} from {benchmark.url}{md5}"
+    known = _md5(benchmark)
+    md5 = f" (MD5 {known})" if known else ""
+    return f"{PurePosixPath(_address(benchmark)).name} from {benchmark.url}{md5}"
 
 
 def _check_file(path: Path, benchmark: BenchmarkConfig) -> None:
     if not path.is_file():
         raise MissingData(f"{path} is missing; download {_source(benchmark)} to that place.")
-    if benchmark.md5 and (md5 := file_md5(path)) != benchmark.md5:
+    known = _md5(benchmark)
+    if known and (md5 := file_md5(path)) != known:
         raise DataError(
             f"{path} has MD5 {md5}, not that of the official file: a broken download or another "
             f"file. Download {_source(benchmark)}, or, if this file is the one you mean, set "
-            "benchmark.md5 to its sum or to null."
+            "benchmark.md5 to null."
         )
 
 
