@@ -84,8 +84,9 @@ class BenchmarkConfig(Settings):
     """One benchmark; ``answers`` are the label strings in index order, as the reader says them.
 
     ``size`` is the image side in pixels of a set that comes in several files, each with its sum in
-    ``md5`` (null: not checked); ``path`` names the smallest. ``expected`` counts the samples of the complete data set by the splits that it is published in;
-    ``split_by`` says what stays together where a set is published without splits.
+    ``md5`` (null: not checked); ``path`` names the smallest. ``expected`` counts the samples of the
+    complete data set by the splits that it is published in; ``split_by`` says what stays together
+    where a set is published without splits.
     """
 
     name: str

@@ -30,7 +30,7 @@ NEEDS = {
     "06_evaluate": ("05_train_retriever",),
 }
 # What most waits for goes first, so that no long chain is left for the end.
-PRIORITIES = {"04_train_reader": 2, "05_train_retriever": 1}
+PRIORITIES = {"03_build_index": 4, "04_train_reader": 2, "05_train_retriever": 1}
 EXPLORE = "00_explore_a_case"
 CLOSING = ("07_compare_methods", "08_ablate", "09_analyse_inconsistency", "10_draw_figures")
 RUN_KEYS = ("benchmark", "backbone", "encoder", "seed")
