@@ -1,6 +1,21 @@
-import pytest
+from pathlib import Path
 
+import numpy as np
+import pytest
+from tiny_sets import benchmark_config, data_config, run_config
+
+from jomed.config import read_corpus
+from jomed.data.corpora import load_corpus
 from jomed.data.guard import AccessError, require_local
+from jomed.data.merge import merge_corpora
+from jomed.data.sources import DataError
+from jomed.phantom.formats import mimic_cxr
+from jomed.phantom.items import RecordItem
+from jomed.records import Record, Skipped
+
+
+def draw(place: int) -> np.ndarray:
+    return np.full((8, 8), 5 * place, np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -19,3 +34,25 @@ def test_no_other_host_sees_closed_data(endpoint: str) -> None:
     require_local(endpoint, [])
     with pytest.raises(AccessError, match="credentialed and dua data must not leave it"):
         require_local(endpoint, ["open", "dua", "credentialed"])
+
+
+def test_no_word_of_a_report_is_in_a_loss_or_an_error(tmp_path: Path) -> None:
+    """Texts are of restricted records: what was left out is named by its id alone."""
+    items = [
+        RecordItem(draw(i), f"Sesquipedalian finding {i}.", i // 2, "train") for i in range(48)
+    ]
+    mimic_cxr.write(tmp_path, items, 5)
+    corpus, settings = read_corpus("mimic_cxr"), data_config(min_text_chars=26)
+    config = run_config(benchmark_config(), settings.model_copy(update={"corpora": ("mimic_cxr",)}))
+    found = list(merge_corpora(config, tmp_path))
+    assert any("Sesquipedalian" in item.text for item in found if isinstance(item, Record))
+    losses = [item for item in found if not isinstance(item, Record)]
+    assert {"short text", "unreadable image"} <= {
+        item.reason for item in losses if isinstance(item, Skipped)
+    }
+    assert "esquip" not in repr(losses)
+    table = next(tmp_path.rglob("*metadata.csv.gz"))
+    table.write_bytes(table.read_bytes()[:100])
+    with pytest.raises(DataError) as caught:
+        list(load_corpus(corpus, tmp_path, settings, benchmark_config()))
+    assert "esquip" not in str(caught.value)
