@@ -36,8 +36,9 @@ class Record:
     """One (image, text) pair of the external index.
 
     ``image`` is an address below the data root ("a/b.jpg", "x.npz::train_images/12",
-    "x.zip::dir/a.jpg"), ``group`` the patient or article. ``image_sha`` is the hash of the pixels,
-    ``image_phash`` the perceptual hash; both are "" until the image has been opened.
+    "x.zip::dir/a.jpg", "x.parquet::12" for a row), ``group`` the patient or article. ``image_sha``
+    is the hash of the pixels, ``image_phash`` the perceptual hash; both are "" until the image has
+    been opened.
     """
 
     record_id: str

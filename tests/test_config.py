@@ -43,7 +43,7 @@ def test_every_run_of_every_matrix_loads() -> None:
 
 @pytest.mark.parametrize(
     ("matrix", "runs"),
-    [("phantom", 6), ("phantom_evidence", 18), ("retina_small", 6), ("paper", 30)],
+    [("phantom", 6), ("phantom_evidence", 18), ("retina_small", 6), ("paper", 48)],
 )
 def test_size_of_matrices(matrix: str, runs: int) -> None:
     assert len(load_matrix(matrix)) == runs
@@ -79,6 +79,15 @@ def test_vindr_has_its_15_labels_and_asks_for_numbers() -> None:
     assert benchmark.answers == tuple(str(index) for index in range(15))
     assert benchmark.question is not None
     assert "numbers" in benchmark.question
+
+
+def test_brset_has_13_diseases_and_none_of_them() -> None:
+    benchmark = load_config(benchmark="brset").benchmark
+    assert benchmark.answers == tuple(str(index) for index in range(14))
+    assert benchmark.label_names[0] == "diabetic retinopathy"
+    assert benchmark.label_names[12:] == ("other", "no finding")
+    assert benchmark.split_by == "patient"
+    assert benchmark.access == "credentialed"
 
 
 def test_paper_profile_has_the_papers_values() -> None:

@@ -144,5 +144,5 @@ def test_the_number_of_benchmarks_is_right() -> None:
         load_config(benchmark=path.stem).benchmark.title
         for path in (ROOT / "params" / "benchmarks").glob("*.yaml")
     ]
-    assert len(titles) == 5
+    assert len(titles) == 8
     assert all(title in README for title in titles)

@@ -3,11 +3,16 @@
 import os
 import threading
 import zipfile
+from bisect import bisect_right
 from functools import lru_cache
 from io import BytesIO
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pydicom
 from PIL import Image
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
@@ -32,8 +37,9 @@ class ImageError(Exception):
 def open_image(address: str, root: Path) -> Image.Image:
     """Open the image at `address`, relative to the data root, as 8-bit RGB.
 
-    Addresses: "a/b.jpg", "x.dicom", "retinamnist.npz::train_images/12", "images.zip::dir/a.jpg".
-    Raises ImageError for whatever is wrong with the file, a missing one included.
+    Addresses: "a/b.jpg", "x.dicom", "retinamnist.npz::train_images/12", "images.zip::dir/a.jpg",
+    "data/train-0.parquet::12" (field `bytes` of the column `image`, rows from 0). Raises ImageError
+    for whatever is wrong with the file, a missing one included.
     """
     try:
         return _open(address, root)
@@ -62,7 +68,10 @@ def _open(address: str, root: Path) -> Image.Image:
     path = root / container
     if member and path.suffix == ".npz":
         return _from_npz(path, member)
-    file = BytesIO(_from_zip(path, member)) if member else path
+    file: Path | BytesIO = path
+    if member:
+        read = _from_parquet if path.suffix == ".parquet" else _from_zip
+        file = BytesIO(read(path, member))
     if (member or container).lower().endswith(DICOM_SUFFIXES):
         return _from_dicom(file)
     with Image.open(file) as image:
@@ -95,6 +104,36 @@ def _from_zip(path: Path, member: str) -> bytes:
 def _zip_archive(path: Path, _changed: int, _process: int) -> zipfile.ZipFile:
     """An open archive of this process: two processes must not share one file position."""
     return zipfile.ZipFile(path)
+
+
+def _from_parquet(path: Path, member: str) -> bytes:
+    if not member.isdecimal():
+        raise ValueError(f"{member!r} is not a row number")
+    row = int(member)
+    with _cache_lock:
+        key = path, path.stat().st_mtime_ns, os.getpid()
+        _, starts = _parquet_file(*key)
+        group = bisect_right(starts, row) - 1
+        images = _parquet_images(*key, group)
+    encoded: bytes | None = images[row - starts[group]].as_py()
+    if encoded is None:
+        raise ValueError(f"row {row} holds no image")
+    return encoded
+
+
+@lru_cache(maxsize=4)
+def _parquet_file(path: Path, _changed: int, _process: int) -> tuple[pq.ParquetFile, list[int]]:
+    """An open file of this process and the first row of each of its row groups."""
+    file = pq.ParquetFile(path)
+    counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    return file, list(accumulate(counts[:-1], initial=0))
+
+
+@lru_cache(maxsize=4)  # threads that read on meet at the border of two groups
+def _parquet_images(path: Path, changed: int, process: int, group: int) -> pa.ChunkedArray:
+    """The encoded images of one row group: a group is what can be read without the rest."""
+    file, _ = _parquet_file(path, changed, process)
+    return pc.struct_field(file.read_row_group(group, columns=["image.bytes"])["image"], "bytes")
 
 
 def _from_dicom(file: Path | BytesIO) -> Image.Image:

@@ -20,26 +20,26 @@ class MissingData(DataError):  # noqa: N818 - says what happened
     """A data set, or a file without which it cannot be read, is not there."""
 
 
-def locate(root: Path, names: Sequence[str], what: str, url: str) -> Path:
-    """The file below `root` that marks a data set, looked for at most two folders deep.
+def locate(root: Path, names: Sequence[str], what: str, url: str, deep: int = 2) -> Path:
+    """The file below `root` that marks a data set, looked for at most `deep` folders deep.
 
     `names` are file names or glob patterns in order of preference. Where several match at one depth
     the last in alphabetical order wins, which is the newest release of a versioned folder. Raises
     MissingData, naming `what` and `url`, when nothing matches.
     """
-    found = find_all(root, names)
+    found = find_all(root, names, deep)
     if not found:
         wanted = " or ".join(names)
         raise MissingData(
-            f"{what} is not below {root}: no {wanted} in it or up to two folders deeper. "
+            f"{what} is not below {root}: no {wanted} in it or up to {deep} folders deeper. "
             f"Get it from {url} and put its folder there."
         )
     return found[0]
 
 
-def find_all(root: Path, names: Sequence[str]) -> list[Path]:
+def find_all(root: Path, names: Sequence[str], deep: int = 2) -> list[Path]:
     """All files or folders below `root` that match, nearest first, newest release first."""
-    depths = ["*/" * depth for depth in range(3)]
+    depths = ["*/" * depth for depth in range(deep + 1)]
     depths += [f"{start}physionet.org/files/*/*/" for start in ("", "*/")]  # as wget leaves it
     return [
         path

@@ -1,4 +1,6 @@
-from jomed.data.benchmarks.common import hold_out, limit
+import pytest
+
+from jomed.data.benchmarks.common import apportion, hold_out, limit, listed, read_flags
 from jomed.records import Sample
 from jomed.settings import SampleLimits
 
@@ -22,6 +24,32 @@ def test_hold_out_takes_one_and_leaves_one() -> None:
     assert len(hold_out(["a", "b", "c"], 0.99, "x")) == 2
     assert hold_out(["a"], 0.5, "x") == set()
     assert hold_out([], 0.5, "x") == set()
+
+
+def test_apportion_gives_every_group_one_split_in_proportion() -> None:
+    sizes = {"train": 70, "val": 10, "test": 20}
+    groups = [f"g{place}" for place in range(100)]
+    splits = apportion(groups, sizes, "brset")
+    assert splits.keys() == set(groups)
+    assert {name: [*splits.values()].count(name) for name in sizes} == sizes
+    assert apportion([*reversed(groups), *groups], sizes, "brset") == splits
+    assert apportion(groups, sizes, "other") != splits
+    assert sorted(apportion(groups[:4], sizes, "x").values()) == ["test", "train", "train", "val"]
+    assert apportion([], sizes, "x") == {}
+
+
+@pytest.mark.parametrize(
+    ("cells", "flags", "answer"),
+    [(["0", " 1", "1.0"], [False, True, True], "1, 2"), (["0.0"], [False], "")],
+)
+def test_flags_and_their_places(cells: list[str], flags: list[bool], answer: str) -> None:
+    assert read_flags(cells) == flags
+    assert listed(flags) == answer
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "2", "-1.0", "yes"])
+def test_what_is_no_flag(cell: str) -> None:
+    assert read_flags(["1", cell]) is None
 
 
 def test_limit_spreads_over_the_split() -> None:

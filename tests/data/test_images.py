@@ -1,15 +1,18 @@
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
-from tiny_sets import picture, save_jpeg, truncate
+from tiny_sets import jpeg, picture, save_jpeg, save_parquet, truncate
 
+from jomed.data import images
 from jomed.data.images import ImageError, open_image, to_rgb
 
 RAMP = np.tile(np.arange(0, 4096, 16, dtype=np.uint16), (4, 1))  # 256 steps of 12 bits
@@ -115,6 +118,34 @@ def test_a_replaced_npz_is_read_again(tmp_path: Path) -> None:
         assert open_image("a.npz::x/0", tmp_path).getpixel((0, 0)) == (value,) * 3
 
 
+def test_rows_of_parquet_files(tmp_path: Path) -> None:
+    save_jpeg(tmp_path / "one.jpg", 3)
+    rows = [(jpeg(seed), "q", "a") for seed in range(7)]
+    for group in (1, 3, 7):
+        save_parquet(tmp_path / "a.parquet", rows, group)
+        for row in (6, 0, 3, 2, 3):
+            shown = np.asarray(open_image(f"a.parquet::{row}", tmp_path))
+            with Image.open(io.BytesIO(jpeg(row))) as image:
+                assert (shown == np.asarray(image)).all()
+    alone = np.asarray(open_image("one.jpg", tmp_path))
+    assert (np.asarray(open_image("a.parquet::3", tmp_path)) == alone).all()
+
+
+def test_threads_share_an_open_parquet_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_parquet(tmp_path / "a.parquet", [(jpeg(seed), "q", "a") for seed in range(40)], 10)
+    opened = []
+    real = images.pq.ParquetFile
+    monkeypatch.setattr(images.pq, "ParquetFile", lambda path: opened.append(path) or real(path))
+    addresses = [f"a.parquet::{row}" for row in range(40)] * 3
+    with ThreadPoolExecutor(8) as pool:
+        shown = list(pool.map(lambda address: open_image(address, tmp_path).tobytes(), addresses))
+    assert shown[:40] == shown[40:80] == shown[80:]
+    assert len(set(shown)) == 40
+    assert len(opened) == 1
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
@@ -128,6 +159,13 @@ def test_a_replaced_npz_is_read_again(tmp_path: Path) -> None:
         ("a.npz::train_images/-1", "KEY/INDEX"),
         ("a.zip::absent.jpg", "KeyError"),
         ("half.zip::a.jpg", "BadZipFile"),
+        ("absent.parquet::0", "file not found"),
+        ("a.parquet::5", "(?i)index"),
+        ("a.parquet::x", "not a row number"),
+        ("a.parquet::1", "row 1 holds no image"),
+        ("a.parquet::2", "cannot identify"),
+        ("text.parquet::0", "ArrowInvalid"),
+        ("plain.parquet::0", "KeyError"),
         ("../secret.jpg", "leaves the data root"),
         ("/etc/hostname", "leaves the data root"),
     ],
@@ -144,6 +182,9 @@ def test_whatever_is_wrong_is_an_image_error(tmp_path: Path, address: str, reaso
     with zipfile.ZipFile(root / "a.zip", "w") as archive:
         archive.writestr("b.jpg", "x" * 100)
     (root / "half.zip").write_bytes((root / "a.zip").read_bytes()[:80])
+    save_parquet(root / "a.parquet", [(jpeg(), "", ""), (None, "", ""), (b"words", "", "")])
+    (root / "text.parquet").write_text("version https://git-lfs.github.com/spec/v1")
+    pd.DataFrame({"image": [b"no struct"]}).to_parquet(root / "plain.parquet")
     with pytest.raises(ImageError, match=reason) as caught:
         open_image(address, root)
     assert caught.value.address == address

@@ -3,7 +3,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_sets import benchmark_config, data_config, load_samples, reasons, save_jpeg, truncate
+from tiny_sets import (
+    benchmark_config,
+    data_config,
+    jpeg,
+    load_samples,
+    reasons,
+    save_jpeg,
+    save_parquet,
+    truncate,
+)
 
 from jomed.data.benchmarks.vqa_rad import IMAGES, QUESTIONS
 from jomed.data.sources import DataError
@@ -132,3 +141,63 @@ def test_missing_and_broken_json(root: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match=r"is missing.*example\.org"):
         load_samples(root, BENCHMARK, data_config())
+
+
+PARQUET = [
+    ("is there a lesion?", "yes"),
+    ("any lesion here?", "yes"),
+    ("how many?", "3"),
+    ("ct or mri?", "mri\t"),
+]
+TYPED = [row(1, 1), row(2, 1, question="CT or  MRI?", answer="MRI\t", answer_type="CLOSED ")]
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    data = tmp_path / "vqa-rad/data"
+    rows = [(jpeg(place // 2), *texts) for place, texts in enumerate(PARQUET)]
+    save_parquet(data / "train-00000-of-00001-eb8844602202be60.parquet", [*rows, *rows])
+    save_parquet(data / "test-00000-of-00001.parquet", rows[:1])
+    return tmp_path
+
+
+def test_parquet_without_the_original_says_that_types_are_guessed(parquet: Path) -> None:
+    with pytest.warns(UserWarning, match=r"9 of 9 count as closed if.*VQA_RAD Dataset Public"):
+        samples, skipped = load_samples(parquet, BENCHMARK, data_config())
+    assert skipped == []
+    types = {sample.question: sample.answer_type for sample in samples}
+    assert types == {
+        "is there a lesion?": "closed",
+        "any lesion here?": "closed",
+        "how many?": "open",
+        "ct or mri?": "open",
+    }
+    assert {sample.answer for sample in samples} == {"yes", "3", "mri"}
+    groups = {
+        split: {sample.group for sample in samples if sample.split == split}
+        for split in ("train", "val", "test")
+    }
+    assert [len(groups[split]) for split in ("train", "val", "test")] == [1, 1, 1]
+    assert not groups["train"] & groups["val"]
+
+
+def test_the_original_json_gives_parquet_rows_their_types(parquet: Path) -> None:
+    path = parquet / "vqa-rad" / QUESTIONS
+    path.write_text(json.dumps([*TYPED, "not a row"]), encoding="utf-8")
+    with pytest.warns(UserWarning, match="4 of 9 count as closed if"):
+        samples, _ = load_samples(parquet, BENCHMARK, data_config())
+    types = {sample.question: sample.answer_type for sample in samples}
+    assert types["ct or mri?"] == "closed"
+    assert types["how many?"] == "open"
+    asked = [
+        row(place, 1, question=question.upper(), answer=answer, answer_type="OPEN")
+        for place, (question, answer) in enumerate(PARQUET)
+    ]
+    path.write_text(json.dumps(asked), encoding="utf-8")
+    assert {s.answer_type for s in load_samples(parquet, BENCHMARK, data_config())[0]} == {"open"}
+
+
+def test_the_whole_original_goes_before_parquet_files(root: Path) -> None:
+    before = load_samples(root, BENCHMARK, data_config())
+    save_parquet(root / "vqa-rad/data/train-00000-of-00001.parquet", [(jpeg(), "q", "a")])
+    assert load_samples(root, BENCHMARK, data_config()) == before

@@ -1,10 +1,13 @@
 """Settings and images for the tests of this folder."""
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from jomed.catalogue import BenchmarkConfig
@@ -82,6 +85,28 @@ def picture(seed: int, size: int = 8) -> Image.Image:
 def save_jpeg(path: Path, seed: int = 0, mode: str = "RGB") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture(seed).convert(mode).save(path, "JPEG", quality=95)
+
+
+def jpeg(seed: int = 0, mode: str = "RGB") -> bytes:
+    file = io.BytesIO()
+    picture(seed).convert(mode).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def save_parquet(
+    path: Path, rows: list[tuple[bytes | None, str | None, str | None]], group: int = 2
+) -> None:
+    """Rows of (image, question, answer), `group` of them per row group; some images have a name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images, questions, answers = zip(*rows, strict=True)
+    cells = [
+        {"bytes": image, "path": f"{place}.jpg" if place % 2 else None}
+        for place, image in enumerate(images)
+    ]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    columns = [pa.array(cells, kind), *(pa.array(c, pa.string()) for c in (questions, answers))]
+    table = pa.Table.from_arrays(columns, names=["image", "question", "answer"])
+    pq.write_table(table, path, row_group_size=group)
 
 
 def truncate(path: Path) -> None:

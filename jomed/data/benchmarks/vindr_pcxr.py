@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks.common import hold_out
+from jomed.data.benchmarks.common import hold_out, listed, read_flags
 from jomed.data.sources import MissingData, read_table
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
 
 FOLDERS = ("train", "test")
 TABLE = "image_labels_{}.csv"
-_VALUES = {"0": False, "0.0": False, "1": True, "1.0": True}
 
 
 def load(
@@ -63,17 +62,17 @@ def _rows(
     table = read_table(path, ["image_id", *columns])
     seen: set[str] = set()
     for image_id, *cells in table.itertuples(index=False, name=None):
-        values = [_VALUES.get(cell.strip()) for cell in cells]
+        flags = read_flags(cells)
         if image_id in seen:
             yield Skipped(benchmark.name, image_id, "repeated row", path.name)
-        elif None in values:
+        elif flags is None:
             yield Skipped(
                 benchmark.name, image_id, "unreadable label", f"not 0 or 1 in {path.name}"
             )
-        elif True not in values:
+        elif True not in flags:
             yield Skipped(benchmark.name, image_id, "no label", path.name)
         elif not (home / folder / f"{image_id}.dicom").is_file():
             yield Skipped(benchmark.name, image_id, "missing image", f"{folder}/{image_id}.dicom")
         else:
-            yield image_id, ", ".join(str(i) for i, value in enumerate(values) if value)
+            yield image_id, listed(flags)
         seen.add(image_id)

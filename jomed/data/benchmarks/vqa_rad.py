@@ -1,21 +1,33 @@
 """VQA-RAD: questions about radiological images, closed and open."""
 
-import json
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jomed.catalogue import BenchmarkConfig
 from jomed.data.benchmarks.common import hold_out
-from jomed.data.sources import DataError, MissingData, clean_text
+from jomed.data.benchmarks.parquet import (
+    find_shards,
+    read_questions,
+    warn_of_guesses,
+    yes_or_no,
+)
+from jomed.data.benchmarks.questions import (
+    answer_type,
+    item_name,
+    numbered,
+    question_problem,
+    read_rows,
+    text_of,
+)
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
 
 QUESTIONS = "VQA_RAD Dataset Public.json"
 IMAGES = "VQA_RAD Image Folder"
+PREFIXES = {"train": "train", "test": "test"}
 _SPLITS = {"freeform": "train", "para": "train", "test_freeform": "test", "test_para": "test"}
-_ANSWER_TYPES = ("closed", "open")
 _KEYS = ("qid", "phrase_type", "image_name", "question", "question_type", "answer", "answer_type")
 _TYPOS = {"ATRIB": "ATTRIB", "PRSE": "PRES"}
 
@@ -23,86 +35,99 @@ _TYPOS = {"ATRIB": "ATTRIB", "PRSE": "PRES"}
 def load(
     root: Path, benchmark: BenchmarkConfig, settings: DataConfig
 ) -> tuple[list[Sample], list[Skipped]]:
-    """Read the original JSON; `phrase_type` decides train or test, as published.
+    """Read the original JSON and its images or, where one of them is not there, Parquet files.
 
     `settings.val_share` of the training images become the validation split, so that no image is in
     both; test images occur among the training images by the set's design. The group is the image.
-    Whether a question is closed is what the data say, also where the answer is not yes or no.
-    Raises DataError when the JSON is missing or is not the list of questions.
+    Whether a question is closed is what the data say, also where the answer is not yes or no. The
+    Parquet files do not say it: the original JSON beside them does, by question and answer; where
+    it does not, yes and no are closed, and a warning says so. Raises DataError when files are
+    missing or broken.
     """
+    home = root / benchmark.path
+    original = (home / QUESTIONS).is_file() and (home / IMAGES).is_dir()
+    if not original and find_shards(home, PREFIXES["train"], benchmark.url):
+        samples, skipped = _from_parquet(root, benchmark)
+    else:
+        samples, skipped = _from_json(root, benchmark)
+    train = [sample.group for sample in samples if sample.split == "train"]
+    held_out = hold_out(train, settings.val_share, benchmark.name)
+    return [
+        replace(sample, split="val")
+        if sample.split == "train" and sample.group in held_out
+        else sample
+        for sample in samples
+    ], skipped
+
+
+def _from_parquet(root: Path, benchmark: BenchmarkConfig) -> tuple[list[Sample], list[Skipped]]:
+    types = _published_types(root / benchmark.path / QUESTIONS, benchmark)
+
+    def judge(question: str, answer: str) -> str:
+        return types.get((question.lower(), answer.lower())) or yes_or_no(question, answer)
+
+    samples, skipped = read_questions(root, benchmark, PREFIXES, judge)
+    guessed = sum((s.question.lower(), s.answer.lower()) not in types for s in samples)
+    if guessed:
+        remedy = f"Put the published {QUESTIONS} beside the folder data."
+        warn_of_guesses(benchmark, guessed, len(samples), remedy)
+    return samples, skipped
+
+
+def _published_types(path: Path, benchmark: BenchmarkConfig) -> dict[tuple[str, str], str]:
+    """(question, answer) in small letters -> closed or open; empty without the original JSON."""
+    rows = read_rows(path, benchmark) if path.is_file() else []
+    return {
+        (text_of(row, "question").lower(), text_of(row, "answer").lower()): answer_type(row)
+        for row in rows
+        if not question_problem(row, _KEYS)[0]
+    }
+
+
+def _from_json(root: Path, benchmark: BenchmarkConfig) -> tuple[list[Sample], list[Skipped]]:
     rows: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
-    for place, row in enumerate(_read(root / benchmark.path / QUESTIONS, benchmark)):
+    for place, row in enumerate(read_rows(root / benchmark.path / QUESTIONS, benchmark)):
         reason, detail = _problem(row)
         if not reason and not (root / _image(benchmark, row)).is_file():
-            reason, detail = "missing image", row["image_name"]
+            reason, detail = "missing image", str(row["image_name"])
         if reason:
-            item = row.get("qid") if isinstance(row, dict) else None
-            skipped.append(Skipped(benchmark.name, str(item or f"row {place}"), reason, detail))
+            item = item_name(row, f"row {place}")
+            skipped.append(Skipped(benchmark.name, item, reason, detail))
         else:
             rows.append(row)
-    train = [row["image_name"] for row in rows if _SPLITS[row["phrase_type"].strip()] == "train"]
-    held_out = hold_out(train, settings.val_share, benchmark.name)
-    return _samples(rows, held_out, benchmark), skipped
-
-
-def _read(path: Path, benchmark: BenchmarkConfig) -> Sequence[Any]:
-    if not path.is_file():
-        raise MissingData(f"{path} is missing; get {benchmark.title} from {benchmark.url}.")
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); get it again: {benchmark.url}.") from error
-    if not isinstance(rows, list):
-        raise DataError(f"{path} holds a {type(rows).__name__}, not the list of questions.")
-    return rows
+    return _samples(rows, benchmark), skipped
 
 
 def _problem(row: Any) -> tuple[str, str]:
-    """Reason and detail why a row cannot become a sample; both "" if it can."""
-    if not isinstance(row, dict):
-        return "unreadable row", "not a JSON object"
-    absent = [key for key in _KEYS if not isinstance(row.get(key), str | int)]
-    if absent:
-        return "unreadable row", f"no {', '.join(absent)}"
-    if str(row["phrase_type"]).strip() not in _SPLITS:
+    reason, detail = question_problem(row, _KEYS)
+    if not reason and str(row["phrase_type"]).strip() not in _SPLITS:
         return "unknown split", f"phrase_type {row['phrase_type']!r}"
-    if str(row["answer_type"]).strip().lower() not in _ANSWER_TYPES:
-        return "unknown answer type", repr(row["answer_type"])
-    if not clean_text(str(row["answer"])) or not clean_text(str(row["question"])):
-        return "empty text", "no question or no answer"
-    return "", ""
+    return reason, detail
 
 
 def _image(benchmark: BenchmarkConfig, row: dict[str, Any]) -> str:
     return f"{benchmark.path}/{IMAGES}/{row['image_name']}"
 
 
-def _samples(
-    rows: Sequence[dict[str, Any]], held_out: set[str], benchmark: BenchmarkConfig
-) -> list[Sample]:
-    samples: list[Sample] = []
-    seen: Counter[str] = Counter()
-    for row in rows:
-        qid, image = str(row["qid"]), row["image_name"]
-        seen[qid] += 1
-        split = _SPLITS[row["phrase_type"].strip()]
-        samples.append(
-            Sample(
-                sample_id=f"{benchmark.name}:{qid}" + (f"#{seen[qid]}" if seen[qid] > 1 else ""),
-                benchmark=benchmark.name,
-                split="val" if split == "train" and image in held_out else split,
-                image=_image(benchmark, row),
-                question=clean_text(str(row["question"])),
-                answer=clean_text(str(row["answer"])),
-                answer_type=row["answer_type"].strip().lower(),
-                question_type=_question_type(str(row["question_type"])),
-                group=image,
-                image_sha="",
-                image_phash="",
-            )
+def _samples(rows: Sequence[dict[str, Any]], benchmark: BenchmarkConfig) -> list[Sample]:
+    names = numbered(f"{benchmark.name}:{row['qid']}" for row in rows)
+    return [
+        Sample(
+            sample_id=sample_id,
+            benchmark=benchmark.name,
+            split=_SPLITS[row["phrase_type"].strip()],
+            image=_image(benchmark, row),
+            question=text_of(row, "question"),
+            answer=text_of(row, "answer"),
+            answer_type=answer_type(row),
+            question_type=_question_type(str(row["question_type"])),
+            group=str(row["image_name"]),
+            image_sha="",
+            image_phash="",
         )
-    return samples
+        for sample_id, row in zip(names, rows, strict=True)
+    ]
 
 
 def _question_type(raw: str) -> str:
