@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
 from jomed.config import RunConfig
-from jomed.data.benchmarks import medmnist, vindr_pcxr, vqa_rad
+from jomed.data.benchmarks import medmnist, table, vindr_pcxr, vqa_rad
 from jomed.data.benchmarks.common import limit
 from jomed.data.hashes import with_hashes
 from jomed.data.sources import divide
@@ -12,7 +12,12 @@ from jomed.progress import track
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
 
-_LOADERS = {"medmnist": medmnist.load, "vindr_pcxr": vindr_pcxr.load, "vqa_rad": vqa_rad.load}
+_LOADERS = {
+    "medmnist": medmnist.load,
+    "vindr_pcxr": vindr_pcxr.load,
+    "vqa_rad": vqa_rad.load,
+    "table": table.load,
+}
 
 
 def load_benchmark(config: RunConfig, root: Path) -> tuple[list[Sample], list[Skipped]]:
