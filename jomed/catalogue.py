@@ -48,7 +48,8 @@ class TableColumns(Settings):
     """Column names of a table of one's own; null for a column that it does not have.
 
     A corpus has ``text``; a benchmark has ``answer`` and ``split``, and ``question`` where the
-    benchmark itself asks none.
+    benchmark itself asks none. A corpus may say ``licence``, a benchmark of questions
+    ``answer_type``.
     """
 
     image: str
@@ -75,9 +76,14 @@ class CorpusConfig(Settings):
     url: str
     licence: str
     access: Access
-    obtain: str
+    obtain: str = ""
     expected: Size | None
     columns: TableColumns | None = None
+
+    @model_validator(mode="after")
+    def _columns_fit_loader(self) -> Self:
+        _check_columns(self, needed={"text"}, allowed={"licence"})
+        return self
 
 
 class BenchmarkConfig(Settings):
@@ -99,7 +105,7 @@ class BenchmarkConfig(Settings):
     url: str
     licence: str
     access: Access
-    obtain: str
+    obtain: str = ""
     expected: dict[Split, Count] | None
     split_by: Literal["patient", "image"] | None = None
     columns: TableColumns | None = None
@@ -117,6 +123,30 @@ class BenchmarkConfig(Settings):
         if self.task != "vqa" and (self.question is None or len(self.answers) < 2):
             raise ValueError(f"task {self.task!r} needs a question and at least two answers")
         return self
+
+    @model_validator(mode="after")
+    def _columns_fit_loader(self) -> Self:
+        needed = {"answer", "split"} | ({"question"} if self.question is None else set())
+        allowed = {"question"} | ({"answer_type"} if self.task == "vqa" else set())
+        _check_columns(self, needed, allowed)
+        return self
+
+
+def _check_columns(
+    source: CorpusConfig | BenchmarkConfig, needed: set[str], allowed: set[str]
+) -> None:
+    """Only a table has columns to name, and it names what it is read for, no more and no less."""
+    if source.loader != "table":
+        if source.columns is not None:
+            raise ValueError(f"loader {source.loader!r} has columns of its own: remove 'columns'")
+        return
+    if source.columns is None or source.path is None:
+        raise ValueError("loader 'table' needs path and columns")
+    named = set(source.columns.model_dump(exclude_none=True))
+    for name in sorted(needed - named):
+        raise ValueError(f"columns must say which column is the {name}")
+    for name in sorted(named - needed - allowed - {"image", "id", "group"}):
+        raise ValueError(f"columns.{name} is not used here: remove it")
 
 
 class _ModelSource(Settings):

@@ -1,5 +1,6 @@
 """Opening any image of any data set as 8-bit RGB."""
 
+import math
 import os
 import threading
 import zipfile
@@ -8,17 +9,22 @@ from functools import lru_cache
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pydicom
 from PIL import Image
-from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-DICOM_SUFFIXES = (".dicom", ".dcm")
+from jomed.data import dicom
+from jomed.data.pixels import check_bytes, check_size, to_uint8
+
+FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+"""What Pillow may take a file for. Other formats are not images of data sets, and to read some of
+them (EPS) it starts another program."""
+
+_DEFLATE_RATIO = 1032  # zip files of numpy cannot shrink more
 _cache_lock = threading.Lock()
 
 
@@ -38,8 +44,9 @@ def open_image(address: str, root: Path) -> Image.Image:
     """Open the image at `address`, relative to the data root, as 8-bit RGB.
 
     Addresses: "a/b.jpg", "x.dicom", "retinamnist.npz::train_images/12", "images.zip::dir/a.jpg",
-    "data/train-0.parquet::12" (field `bytes` of the column `image`, rows from 0). Raises ImageError
-    for whatever is wrong with the file, a missing one included.
+    "data/train-0.parquet::12" (field `bytes` of the column `image`, rows from 0). Of several frames
+    or pages the first is taken. Raises ImageError for whatever is wrong with the file: it is
+    missing, broken, of another kind, or declares a size above those of `pixels`.
     """
     try:
         return _open(address, root)
@@ -52,8 +59,8 @@ def open_image(address: str, root: Path) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode as RGB: deep images are scaled to their own range, alpha lies on black."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_to_uint8(np.asarray(image)))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = Image.fromarray(to_uint8(np.asarray(image)))
+    if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
         ground.alpha_composite(image.convert("RGBA"))
         image = ground
@@ -68,14 +75,21 @@ def _open(address: str, root: Path) -> Image.Image:
     path = root / container
     if member and path.suffix == ".npz":
         return _from_npz(path, member)
-    file: Path | BytesIO = path
-    if member:
-        read = _from_parquet if path.suffix == ".parquet" else _from_zip
-        file = BytesIO(read(path, member))
-    if (member or container).lower().endswith(DICOM_SUFFIXES):
-        return _from_dicom(file)
-    with Image.open(file) as image:
+    data = _member(path, member) if member else None
+    if (member or container).lower().endswith(dicom.SUFFIXES):
+        return to_rgb(Image.fromarray(dicom.read_dicom(data or _from_file(path))))
+    with Image.open(path if data is None else BytesIO(data), formats=FORMATS) as image:
+        check_size(*image.size)
         return to_rgb(image)
+
+
+def _member(path: Path, member: str) -> bytes:
+    return (_from_parquet if path.suffix == ".parquet" else _from_zip)(path, member)
+
+
+def _from_file(path: Path) -> bytes:
+    check_bytes(path.stat().st_size)
+    return path.read_bytes()
 
 
 def _from_npz(path: Path, member: str) -> Image.Image:
@@ -84,19 +98,37 @@ def _from_npz(path: Path, member: str) -> Image.Image:
         raise ValueError(f"{member!r} is not KEY/INDEX")
     with _cache_lock:
         array = _npz_array(path, path.stat().st_mtime_ns, key)
+    check_size(*array.shape[1:3])
     return to_rgb(Image.fromarray(array[int(place)]))
 
 
 @lru_cache(maxsize=3)  # the three splits of one benchmark
 def _npz_array(path: Path, _changed: int, key: str) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as arrays:
-        array: np.ndarray = arrays[key]
+    """One array of an npz file; ValueError before memory is taken for more than the file holds."""
+    with zipfile.ZipFile(path) as archive:
+        name = f"{key}.npy"
+        with archive.open(name) as file:
+            declared = _npy_size(file)
+        held = min(archive.getinfo(name).file_size, path.stat().st_size * _DEFLATE_RATIO)
+        if declared > held:
+            raise ValueError(f"{key} declares {declared} bytes, the file holds at most {held}")
+        with archive.open(name) as file:
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
     return array
+
+
+def _npy_size(file: IO[bytes]) -> int:
+    """Number of bytes that the header of an npy file says follow it."""
+    first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return math.prod(shape) * dtype.itemsize
 
 
 def _from_zip(path: Path, member: str) -> bytes:
     with _cache_lock:
         archive = _zip_archive(path, path.stat().st_mtime_ns, os.getpid())
+    check_bytes(archive.getinfo(member).file_size)
     return archive.read(member)
 
 
@@ -134,39 +166,3 @@ def _parquet_images(path: Path, changed: int, process: int, group: int) -> pa.Ch
     """The encoded images of one row group: a group is what can be read without the rest."""
     file, _ = _parquet_file(path, changed, process)
     return pc.struct_field(file.read_row_group(group, columns=["image.bytes"])["image"], "bytes")
-
-
-def _from_dicom(file: Path | BytesIO) -> Image.Image:
-    """First frame: modality LUT, VOI LUT or first window, MONOCHROME1 inverted, scaled to 8 bit."""
-    dataset = pydicom.dcmread(file, force=True)  # some files lack the preamble
-    if "PixelData" not in dataset:
-        raise ValueError("not a DICOM image: no PixelData")
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit = dataset.original_encoding[0]
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        dataset.file_meta.TransferSyntaxUID = syntax
-    kind = dataset.PhotometricInterpretation
-    if kind == "PALETTE COLOR":
-        raise ValueError("palette colour DICOM is not supported")
-    pixels = pixel_array(dataset, index=0)
-    if kind in ("MONOCHROME1", "MONOCHROME2"):
-        pixels = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset, index=0)
-        pixels = pixels.astype(np.float64)
-        if kind == "MONOCHROME1":
-            pixels = pixels.max() + pixels.min() - pixels
-        pixels = _to_uint8(pixels)
-    elif pixels.dtype != np.uint8:
-        pixels = _to_uint8(pixels)
-    return to_rgb(Image.fromarray(pixels))
-
-
-def _to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """Scale the range of the finite values to 0..255; a constant image becomes black."""
-    values = pixels.astype(np.float64)
-    finite = np.isfinite(values)
-    low = values.min(where=finite, initial=np.inf)
-    high = values.max(where=finite, initial=-np.inf)
-    if high <= low:
-        return np.zeros(values.shape, dtype=np.uint8)
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    return np.round((values - low) / (high - low) * 255).astype(np.uint8)

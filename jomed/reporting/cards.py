@@ -121,7 +121,7 @@ def _facts(facts: Mapping[str, object]) -> str:
 def _source(about: CorpusConfig | BenchmarkConfig) -> dict[str, object]:
     return {
         "Source": about.url,
-        "How to get it": about.obtain.strip(),
+        "How to get it": about.obtain.strip() or "not said",
         "Licence": about.licence,
         "Access": _ACCESS[about.access],
     }

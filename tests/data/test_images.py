@@ -55,6 +55,8 @@ def gray(path: Path) -> list[int]:
         (Image.new("RGBA", (2, 2), (200, 100, 50, 0)), (0, 0, 0)),
         (Image.new("RGBA", (2, 2), (200, 100, 50, 255)), (200, 100, 50)),
         (Image.new("LA", (2, 2), (200, 0)), (0, 0, 0)),
+        (Image.new("PA", (2, 2), (5, 255)), (0, 0, 0)),
+        (Image.new("1", (2, 2), 0), (0, 0, 0)),
     ],
 )
 def test_every_mode_becomes_rgb(image: Image.Image, first: tuple[int, int, int]) -> None:
@@ -153,6 +155,7 @@ def test_threads_share_an_open_parquet_file(
         ("absent.npz::train_images/0", "file not found"),
         ("half.jpg", "(?i)truncated"),
         ("empty.jpg", "cannot identify"),
+        ("eps.jpg", "cannot identify"),
         ("text.dicom", "PixelData"),
         ("a.npz::train_images/9", "IndexError"),
         ("a.npz::other/0", "KeyError"),
@@ -177,6 +180,7 @@ def test_whatever_is_wrong_is_an_image_error(tmp_path: Path, address: str, reaso
     truncate(root / "half.jpg")
     save_jpeg(tmp_path / "secret.jpg")
     (root / "empty.jpg").touch()
+    picture(1).save(root / "eps.jpg", "EPS")
     (root / "text.dicom").write_text("no DICOM at all, only words " * 20)
     np.savez(root / "a.npz", train_images=np.zeros((2, 4, 4), dtype=np.uint8))
     with zipfile.ZipFile(root / "a.zip", "w") as archive:
@@ -241,10 +245,6 @@ def test_dicom_colour_and_frames(tmp_path: Path) -> None:
     frames = dicom(path, NumberOfFrames=2, PixelData=RAMP.tobytes() + RAMP[:, ::-1].tobytes())
     frames.save_as(path, enforce_file_format=True)
     assert gray(path) == [0, 128, 255]
-    palette = dicom(path, PhotometricInterpretation="PALETTE COLOR")
-    palette.save_as(path, enforce_file_format=True)
-    with pytest.raises(ImageError, match="palette"):
-        open_image("x.dicom", tmp_path)
 
 
 def test_dicom_that_cannot_be_decoded_says_why(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_dicom_that_cannot_be_decoded_says_why(tmp_path: Path) -> None:
     lossless["PixelData"].VR = "OB"
     lossless["PixelData"].is_undefined_length = True
     lossless.save_as(path, enforce_file_format=True)
-    with pytest.raises(ImageError, match=r"JPEG Lossless(.|\n)*(pylibjpeg|gdcm)"):
+    with pytest.raises(ImageError, match=r"4\.70 \(JPEG Lossless.*python-gdcm.*pylibjpeg-libjpeg"):
         open_image("x.dicom", tmp_path)
     empty = dicom(path)
     del empty.PixelData

@@ -4,7 +4,15 @@ from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
 from jomed.config import RunConfig
-from jomed.data.benchmarks import brset, medmnist, path_vqa, slake, vindr_pcxr, vqa_rad
+from jomed.data.benchmarks import (
+    brset,
+    medmnist,
+    path_vqa,
+    slake,
+    table,
+    vindr_pcxr,
+    vqa_rad,
+)
 from jomed.data.benchmarks.common import limit
 from jomed.data.hashes import with_hashes
 from jomed.data.sources import divide
@@ -19,6 +27,7 @@ _LOADERS = {
     "vqa_rad": vqa_rad.load,
     "slake": slake.load,
     "path_vqa": path_vqa.load,
+    "table": table.load,
 }
 
 
