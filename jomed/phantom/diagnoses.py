@@ -12,8 +12,8 @@ from jomed.phantom.lexicon import ANATOMIES, NAMING, Anatomy
 from jomed.phantom.world import LABELLED
 from jomed.records import Sample
 
-ABNORMALITY = "ABN"
-"""Question type that asks for the finding itself."""
+ABNORMALITY = ("ABN", "Abnormality")
+"""Question types that ask for the finding itself, as VQA-RAD and SLAKE call them."""
 
 _CANONICAL = {
     name: finding.names[0]
@@ -32,7 +32,7 @@ def diagnosis_of(config: RunConfig, sample: Sample) -> frozenset[str]:
     """
     benchmark = config.benchmark
     if benchmark.task == "vqa":
-        asks = sample.answer_type == "open" and sample.question_type == ABNORMALITY
+        asks = sample.answer_type == "open" and sample.question_type in ABNORMALITY
         answer = sample.answer.casefold()
         return frozenset(answer.split(" and ") if _phantom(config) else [answer]) if asks else _NONE
     if benchmark.task == "single_label":

@@ -26,7 +26,8 @@ class LabelItem:
     """One image of a classification benchmark.
 
     `image` is uint8, (H, W) or (H, W, 3). `labels` are the indices of the positive classes: exactly
-    one for a single-label set. `split` is train, val or test, as far as the data set has it.
+    one for a single-label set. `group` is the patient. `split` is train, val or test, as far as the
+    data set has it, and "" where it has none.
     """
 
     image: np.ndarray

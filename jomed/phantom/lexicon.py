@@ -5,7 +5,7 @@ their label order and answer texts are exercised, but the drawn shapes have noth
 medicine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,19 @@ BREAST = Anatomy(
 )
 
 ANATOMIES = (CHEST, FUNDUS, SKIN, BREAST)
+
+_BRSET_LABELS = (13, 0, 8, 5, 9)
+FUNDUS_BRSET = replace(
+    FUNDUS,
+    findings=tuple(
+        replace(finding, label=label)
+        for finding, label in zip(FUNDUS.findings, _BRSET_LABELS, strict=True)
+    ),
+)
+"""The fundus with labels of BRSET: grades of retinopathy do not exclude one another there.
+
+No finding, diabetic retinopathy, hemorrhage, vascular occlusion, retinal detachment.
+"""
 
 PATIENTS = (
     "man",

@@ -11,16 +11,27 @@ from jomed.artifacts import artifact, data_root
 from jomed.catalogue import BenchmarkConfig
 from jomed.config import RunConfig, load_config
 from jomed.phantom.draw import draw_image
-from jomed.phantom.formats import medmnist, mimic_cxr, pmc_oa, roco, vindr_pcxr, vqa_rad
+from jomed.phantom.formats import (
+    brset,
+    medmnist,
+    mimic_cxr,
+    path_vqa,
+    pmc_oa,
+    roco,
+    slake,
+    vindr_pcxr,
+    vqa_rad,
+)
 from jomed.phantom.general import GeneralPair, general_address, write_general
 from jomed.phantom.items import LabelItem, Planted, QuestionItem, RecordItem
-from jomed.phantom.lexicon import BREAST, CHEST, FUNDUS, SKIN, Anatomy, Finding
+from jomed.phantom.lexicon import BREAST, CHEST, FUNDUS, FUNDUS_BRSET, SKIN, Anatomy, Finding
 from jomed.phantom.questions import ask
 from jomed.phantom.wording import Description, Shares, describe, reading_task, sight_tasks
 from jomed.settings import WorldConfig
 
 SECOND_FINDING = 0.1
-"""Share of sick chest images that show a second finding."""
+"""Share of sick images of SEVERAL that show a second finding."""
+SEVERAL = (CHEST, FUNDUS_BRSET)
 TASKS_PER_PAIR = 3
 QUESTIONS_PER_IMAGE = 2
 REPEATED = 3
@@ -28,9 +39,28 @@ REPEATED = 3
 MIXED = ((FUNDUS, 0.45), (CHEST, 0.15), (SKIN, 0.25), (BREAST, 0.15))
 GENERAL = ((FUNDUS, 0.34), (CHEST, 0.34), (SKIN, 0.2), (BREAST, 0.12))
 CORPORA = {"roco": (roco.write, MIXED), "pmc_oa": (pmc_oa.write, MIXED)}
-LABELLED = {"breast": BREAST, "derma": SKIN, "retina": FUNDUS, "vindr_pcxr": CHEST}
+LABELLED = {
+    "breast": BREAST,
+    "derma": SKIN,
+    "retina": FUNDUS,
+    "vindr_pcxr": CHEST,
+    "brset": FUNDUS_BRSET,
+}
+ASKED = {"vqa_rad": CHEST, "slake": CHEST, "path_vqa": SKIN}
+HELD = ("vindr_pcxr", "vqa_rad")
+"""Sets that are published without a validation split: its images are among those of train."""
 LabelWriter = Callable[[Path, Sequence[LabelItem], int], Planted]
-WRITERS: dict[str, LabelWriter] = {"medmnist": medmnist.write, "vindr_pcxr": vindr_pcxr.write}
+WRITERS: dict[str, LabelWriter] = {
+    "medmnist": medmnist.write,
+    "vindr_pcxr": vindr_pcxr.write,
+    "brset": brset.write,
+}
+QuestionWriter = Callable[[Path, Sequence[QuestionItem], int], Planted]
+QUESTION_WRITERS: dict[str, QuestionWriter] = {
+    "vqa_rad": vqa_rad.write,
+    "slake": slake.write,
+    "path_vqa": path_vqa.write,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +108,8 @@ class Artist:
             return anatomy.findings[int(self.rng.choice(len(weights), p=weights))]
 
         chosen = {one()}
-        sick_chest = anatomy is CHEST and anatomy.healthy not in chosen
-        if sick_chest and self.rng.random() < SECOND_FINDING:
+        sick = anatomy in SEVERAL and anatomy.healthy not in chosen
+        if sick and self.rng.random() < SECOND_FINDING:
             chosen |= {one()} - {anatomy.healthy}
         return tuple(sorted(chosen, key=lambda finding: finding.label))
 
@@ -87,8 +117,8 @@ class Artist:
 def draw_world(world: WorldConfig, root: Path) -> dict[str, Planted]:
     """Write the whole world below `root`; returns what each data set holds and what is broken.
 
-    The general split, three corpora (roco, pmc_oa, mimic_cxr) and five benchmarks (breast, derma,
-    retina, vindr_pcxr, vqa_rad). The same settings give the same files.
+    The general split, three corpora (roco, pmc_oa, mimic_cxr) and eight benchmarks (breast, derma,
+    retina, vindr_pcxr, brset, vqa_rad, slake, path_vqa). The same settings give the same files.
     """
     _general(world, root)
     planted: dict[str, Planted] = {}
@@ -100,11 +130,12 @@ def draw_world(world: WorldConfig, root: Path) -> dict[str, Planted]:
     planted["mimic_cxr"] = mimic_cxr.write(root, chest, world.seed)
     for name, anatomy in LABELLED.items():
         benchmark = _benchmark(name)
-        held = benchmark.loader != "medmnist"
-        drawn = _label_items(world, name, anatomy, held)
+        draw = _eye_items if name == "brset" else _label_items
+        drawn = draw(world, name, anatomy)
         planted[name] = WRITERS[benchmark.loader](root / benchmark.path, drawn, world.seed)
-    target = root / _benchmark("vqa_rad").path
-    planted["vqa_rad"] = vqa_rad.write(target, _question_items(world), world.seed)
+    for name, write_questions in QUESTION_WRITERS.items():
+        questions = _question_items(world, name)
+        planted[name] = write_questions(root / _benchmark(name).path, questions, world.seed)
     return planted
 
 
@@ -160,18 +191,17 @@ def _record_items(
     return items[: world.records]
 
 
-def _label_items(world: WorldConfig, name: str, anatomy: Anatomy, held: bool) -> list[LabelItem]:
-    """Samples of a classification benchmark; `held` puts validation images into train.
+def _label_items(world: WorldConfig, name: str, anatomy: Anatomy) -> list[LabelItem]:
+    """Samples of a classification benchmark.
 
-    That is how a data set without a validation split is published. The first test images repeat
-    training images: a leak for the leakage report to find.
+    The first test images repeat training images: a leak for the leakage report to find.
     """
     artist, items = Artist(world, name), list[LabelItem]()
     for split, count in (("train", world.train), ("val", world.val), ("test", world.test)):
         for _ in range(count):
             case = artist.case(anatomy)
             labels = tuple(finding.label for finding in case.findings)
-            written = "train" if held and split == "val" else split
+            written = "train" if name in HELD and split == "val" else split
             items.append(LabelItem(case.image, labels, len(items), written))
     first_test = world.train + world.val
     items[first_test : first_test + REPEATED] = [
@@ -180,17 +210,31 @@ def _label_items(world: WorldConfig, name: str, anatomy: Anatomy, held: bool) ->
     return items
 
 
-def _question_items(world: WorldConfig) -> list[QuestionItem]:
-    """Questions about `train`, `val` and `test` images; validation is published within train."""
-    artist, items, group = Artist(world, "vqa_rad"), list[QuestionItem](), 0
-    for split, count in (("train", world.train + world.val), ("test", world.test)):
+def _eye_items(world: WorldConfig, name: str, anatomy: Anatomy) -> list[LabelItem]:
+    """Samples of a set without splits; a patient has one or two of them."""
+    artist, items, group = Artist(world, name), list[LabelItem](), 0
+    total = world.train + world.val + world.test
+    while len(items) < total:
+        group += 1
+        for _ in range(int(artist.rng.integers(1, 3))):
+            case = artist.case(anatomy)
+            labels = tuple(finding.label for finding in case.findings)
+            items.append(LabelItem(case.image, labels, group, ""))
+    return items[:total]
+
+
+def _question_items(world: WorldConfig, name: str) -> list[QuestionItem]:
+    """Questions about the images of all splits, several per image."""
+    artist, items, group = Artist(world, name), list[QuestionItem](), 0
+    for split, count in (("train", world.train), ("val", world.val), ("test", world.test)):
+        written = "train" if name in HELD and split == "val" else split
         for position in range(QUESTIONS_PER_IMAGE * count):
             if position % QUESTIONS_PER_IMAGE == 0:
-                case, group = artist.case(CHEST), group + 1
+                case, group = artist.case(ASKED[name]), group + 1
             question, answer, answer_type, kind = ask(
                 case.anatomy, case.findings, case.style, artist.rng
             )
             items.append(
-                QuestionItem(case.image, question, answer, answer_type, kind, group, split)
+                QuestionItem(case.image, question, answer, answer_type, kind, group, written)
             )
     return items

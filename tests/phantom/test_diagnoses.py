@@ -40,12 +40,19 @@ def test_diagnoses_of_phantom_samples() -> None:
     retina, chest = load_config("tiny"), load_config("tiny", "vindr_pcxr")
     assert diagnosis_of(retina, sample("3")) == {"severe retinopathy"}
     assert diagnosis_of(chest, sample("1, 6", "labels")) == {"bronchitis", "pneumonia"}
+    eyes = load_config("tiny", "brset")
+    assert diagnosis_of(eyes, sample("0, 8", "labels")) == {
+        "mild retinopathy",
+        "moderate retinopathy",
+    }
 
 
 def test_only_open_questions_about_the_abnormality_have_a_diagnosis() -> None:
     vqa = load_config("tiny", "vqa_rad")
     both = diagnosis_of(vqa, sample("bronchitis and pneumonia", "open", "ABN"))
     assert both == {"bronchitis", "pneumonia"}
+    slake = load_config("tiny", "slake")
+    assert diagnosis_of(slake, sample("bronchitis", "open", "Abnormality")) == {"bronchitis"}
     assert not diagnosis_of(vqa, sample("supine bedside", "open", "PLANE"))
     assert not diagnosis_of(vqa, sample("Yes", "closed", "PRES"))
 

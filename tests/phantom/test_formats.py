@@ -10,7 +10,18 @@ import pytest
 from drawn_items import draw, labelled, questions, readable, records
 from PIL import Image
 
-from jomed.phantom.formats import mimic_cxr, plant, pmc_oa, roco, tally, vindr_pcxr, vqa_rad
+from jomed.phantom.formats import (
+    brset,
+    mimic_cxr,
+    path_vqa,
+    plant,
+    pmc_oa,
+    roco,
+    slake,
+    tally,
+    vindr_pcxr,
+    vqa_rad,
+)
 from jomed.phantom.items import Planted, RecordItem
 
 
@@ -28,7 +39,11 @@ WRITERS = {
     "pmc_oa": (pmc_oa.write, records),
     "mimic_cxr": (mimic_cxr.write, records),
     "vindr_pcxr": (vindr_pcxr.write, labelled),
+    "brset": (brset.write, labelled),
     "vqa_rad": (vqa_rad.write, questions),
+    "vqa_rad parquet": (vqa_rad.write_parquet, questions),
+    "slake": (slake.write, questions),
+    "path_vqa": (path_vqa.write, questions),
 }
 
 

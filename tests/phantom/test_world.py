@@ -15,7 +15,7 @@ from jomed.data.leakage import find_leakage
 from jomed.data.merge import CorpusCounts, merge_corpora
 from jomed.phantom.general import read_general
 from jomed.phantom.items import Planted
-from jomed.phantom.lexicon import ANATOMIES, CHEST, FUNDUS
+from jomed.phantom.lexicon import ANATOMIES, CHEST, FUNDUS, FUNDUS_BRSET
 from jomed.phantom.world import (
     MIXED,
     QUESTIONS_PER_IMAGE,
@@ -28,7 +28,8 @@ from jomed.phantom.world import (
 from jomed.records import Duplicate, Record, Skipped
 from jomed.settings import WorldConfig
 
-BENCHMARKS = ("breast", "derma", "retina", "vindr_pcxr", "vqa_rad")
+QUESTIONS = ("vqa_rad", "slake", "path_vqa")
+BENCHMARKS = ("breast", "derma", "retina", "vindr_pcxr", "brset", *QUESTIONS)
 CORPORA = ("roco", "pmc_oa", "mimic_cxr")
 
 
@@ -67,7 +68,7 @@ def test_the_same_settings_give_the_same_files(config: RunConfig, tmp_path: Path
 
 def items_of(name: str, images: int) -> int:
     """How many samples so many images of a benchmark make."""
-    return images * (QUESTIONS_PER_IMAGE if name == "vqa_rad" else 1)
+    return images * (QUESTIONS_PER_IMAGE if name in QUESTIONS else 1)
 
 
 def test_every_data_set_is_drawn_in_full(config: RunConfig, root: Path) -> None:
@@ -119,12 +120,33 @@ def test_benchmarks_come_back_as_planted_and_every_loss_is_listed(
     samples, skipped = load_benchmark(named, root)
     planted = planted_counts(root)[name]
     assert len(samples) == planted.records
-    assert len(skipped) == sum(planted.broken.values())
+    chinese = planted.notes.get("question in Chinese", 0)
+    assert len(skipped) - chinese == sum(planted.broken.values())
     assert all(item.reason and item.item for item in skipped)
     splits = Counter(sample.split for sample in samples)
     assert set(splits) == {"train", "val", "test"}
-    expected = items_of(name, world_of(config).test)
-    assert expected - len(skipped) <= splits["test"] <= expected
+    if name != "brset":  # published without splits
+        expected = items_of(name, world_of(config).test)
+        assert expected - len(skipped) <= splits["test"] <= expected
+
+
+def test_published_validation_splits_have_their_size(config: RunConfig, root: Path) -> None:
+    for name in ("slake", "path_vqa"):
+        named = load_config("tiny", name, runs_dir=config.runs_dir)
+        samples, skipped = load_benchmark(named, root)
+        drawn = items_of(name, world_of(config).val)
+        assert drawn - len(skipped) <= sum(s.split == "val" for s in samples) <= drawn
+
+
+def test_eyes_of_one_patient_stay_together(config: RunConfig, root: Path) -> None:
+    named = load_config("tiny", "brset", runs_dir=config.runs_dir)
+    samples, _ = load_benchmark(named, root)
+    patients = Counter(sample.group for sample in samples)
+    assert set(patients.values()) == {1, 2}
+    assert len({(sample.group, sample.split) for sample in samples}) == len(patients)
+    assert {label for sample in samples for label in sample.answer.split(", ")} <= {
+        str(finding.label) for finding in FUNDUS_BRSET.findings
+    }
 
 
 def test_planted_leaks_are_found(config: RunConfig, root: Path) -> None:
@@ -154,6 +176,16 @@ def test_shares_of_the_drawn_cases(config: RunConfig) -> None:
     for anatomy, share in MIXED:
         assert anatomies[anatomy.name] / 1000 == pytest.approx(share, abs=0.05)
     assert set(anatomies) == {anatomy.name for anatomy in ANATOMIES}
+
+
+def test_several_labels_on_a_retina_only_where_the_set_has_them(config: RunConfig) -> None:
+    artist = Artist(world_of(config).model_copy(update={"image_size": 4}), "retinas")
+    found = [artist.case(FUNDUS_BRSET).findings for _ in range(400)]
+    double = [findings for findings in found if len(findings) == 2]
+    assert double
+    assert all(FUNDUS_BRSET.healthy not in findings for findings in double)
+    names = [[finding.names for finding in fundus.findings] for fundus in (FUNDUS, FUNDUS_BRSET)]
+    assert names[0] == names[1]
 
 
 def test_only_sick_chests_have_two_findings_in_label_order(config: RunConfig) -> None:

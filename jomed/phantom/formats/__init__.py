@@ -6,6 +6,7 @@ benchmark configuration names below the data root. The same items and seed give 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +20,27 @@ JPEG_QUALITY = 95
 SPLITS = ("train", "val", "test")
 
 
-def save_jpeg(path: Path, image: np.ndarray, mode: str | None = None) -> None:
-    """Write a uint8 (H, W) or (H, W, 3) array as JPEG without chroma subsampling.
+def encode_jpeg(image: np.ndarray, mode: str | None = None) -> bytes:
+    """A uint8 (H, W) or (H, W, 3) array as a JPEG without chroma subsampling.
 
     `mode` converts first, e.g. to "CMYK". Raises ValueError for any other kind of array.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise ValueError(
-            f"{path.name}: the image is {image.dtype} with shape {image.shape}; "
+            f"the image is {image.dtype} with shape {image.shape}; "
             "draw uint8 arrays of shape (H, W) or (H, W, 3)"
         )
     picture = Image.fromarray(image)
     if mode is not None:
         picture = picture.convert("RGB").convert(mode)
-    picture.save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return file.getvalue()
+
+
+def save_jpeg(path: Path, image: np.ndarray, mode: str | None = None) -> None:
+    """Write what `encode_jpeg` makes of an image."""
+    path.write_bytes(encode_jpeg(image, mode))
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:
@@ -40,11 +48,15 @@ def to_gray(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).convert("L"))
 
 
-def truncate_jpeg(path: Path) -> None:
-    """Cut a JPEG in the middle of its pixel data, as a broken download leaves it."""
-    data = path.read_bytes()
+def cut_jpeg(data: bytes) -> bytes:
+    """A JPEG cut in the middle of its pixel data, as a broken download leaves it."""
     scan = data.rindex(b"\xff\xda")
-    path.write_bytes(data[: (scan + len(data)) // 2])
+    return data[: (scan + len(data)) // 2]
+
+
+def truncate_jpeg(path: Path) -> None:
+    """Cut the JPEG in a file."""
+    path.write_bytes(cut_jpeg(path.read_bytes()))
 
 
 def plant(rng: np.random.Generator, count: int, oddities: Mapping[str, int]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Synthetic VQA-RAD: one JSON list of questions and a folder of JPEG files."""
+"""Synthetic VQA-RAD: one JSON list of questions and a folder of JPEG files, or Parquet files."""
 
 import json
 from collections import Counter
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jomed.phantom.formats import check_splits, plant, save_jpeg, some, tally, truncate_jpeg
+from jomed.phantom.formats.parquet import write_questions
 from jomed.phantom.items import Planted, QuestionItem
 
 QUESTIONS_FILE = "VQA_RAD Dataset Public.json"
@@ -55,6 +56,11 @@ def write(root: Path, items: Sequence[QuestionItem], seed: int) -> Planted:
     text = json.dumps(rows, ensure_ascii=False, indent=1)
     (root / QUESTIONS_FILE).write_text(text, encoding="utf-8")
     return tally(len(items), counts, (_MISSING, _CORRUPT))
+
+
+def write_parquet(root: Path, items: Sequence[QuestionItem], seed: int) -> Planted:
+    """Write `items` as the Parquet release, which has no types; see `write_questions`."""
+    return write_questions(root, items, {split: split for split in _PHRASES}, seed)
 
 
 def _image_name(group: int) -> str:
