@@ -73,12 +73,29 @@ def read_rows(root: Path, source: CorpusConfig | BenchmarkConfig) -> Iterator[Ta
         raise DataError(f"{root / table} has no rows; write one per image.")
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line where a row starts, from 1, and the cells of all rows that are not blank.
+def csv_table(path: Path) -> tuple[str, list[str], Iterator[tuple[int, Row]]]:
+    """The header of a CSV file: "FILE, line N", its stripped names; and the rows below it.
 
     The file is UTF-8, gzipped where it is called .gz; a quote inside a quoted cell is doubled.
-    Raises DataError, with the line, for a file that is not so.
+    Rows have the line where they start, from 1; those without content do not count. Raises
+    DataError, with the line, for a file that is not so, or is empty.
     """
+    rows = _csv_cells(path)
+    line, header = next(rows, (0, None))
+    if header is None:
+        raise DataError(f"{path} is empty; its first row names the columns.")
+    names = [name.strip() for name in header]
+
+    def named() -> Iterator[tuple[int, Row]]:
+        for place, cells in rows:
+            fits = len(cells) == len(names)
+            problem = f"{len(cells)} cells below a header of {len(names)}"
+            yield place, dict(zip(names, cells, strict=True)) if fits else problem
+
+    return f"{path}, line {line}", names, named()
+
+
+def _csv_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(_lines(path), strict=True)
     start = 1
     try:
@@ -113,7 +130,7 @@ def _open_table(path: Path, wanted: Mapping[str, str], source: str) -> Iterator[
         raise DataError(f"{path}: a table is called by one of {known}.")
     if not path.is_file():
         raise MissingData(f"{path} is missing; put the table there or mend 'path' of {source}.")
-    read = _from_csv if path.name.endswith(CSV_SUFFIXES) else _from_json
+    read = csv_table if path.name.endswith(CSV_SUFFIXES) else _from_json
     place, names, rows = read(path)
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
@@ -125,22 +142,6 @@ def _open_table(path: Path, wanted: Mapping[str, str], source: str) -> Iterator[
                 f"{', '.join(names)}{nearest(name, names)}"
             )
     return rows
-
-
-def _from_csv(path: Path) -> tuple[str, list[str], Iterator[tuple[int, Row]]]:
-    rows = csv_rows(path)
-    line, header = next(rows, (0, None))
-    if header is None:
-        raise DataError(f"{path} is empty; its first row names the columns.")
-    names = [name.strip() for name in header]
-
-    def named() -> Iterator[tuple[int, Row]]:
-        for place, cells in rows:
-            fits = len(cells) == len(names)
-            problem = f"{len(cells)} cells below a header of {len(names)}"
-            yield place, dict(zip(names, cells, strict=True)) if fits else problem
-
-    return f"{path}, line {line}", names, named()
 
 
 def _from_json(path: Path) -> tuple[str, list[str], Iterator[tuple[int, Row]]]:

@@ -17,6 +17,7 @@ from jomed.phantom.formats import (
     plant,
     pmc_oa,
     roco,
+    rocov2,
     slake,
     tally,
     vindr_pcxr,
@@ -36,6 +37,7 @@ def bytes_below(root: Path) -> dict[str, bytes]:
 
 WRITERS = {
     "roco": (roco.write, records),
+    "rocov2": (rocov2.write, records),
     "pmc_oa": (pmc_oa.write, records),
     "mimic_cxr": (mimic_cxr.write, records),
     "vindr_pcxr": (vindr_pcxr.write, labelled),
@@ -75,6 +77,28 @@ def test_plant_gives_every_oddity_its_own_items():
 def test_tally_subtracts_broken_items_only():
     planted = tally(10, {"": 7, "lost": 2, "odd": 1}, ["lost"])
     assert planted == Planted(8, {"lost": 2}, {"odd": 1})
+
+
+def test_rocov2_tables_agree(tmp_path):
+    items = records()
+    planted = rocov2.write(tmp_path, items, 1)
+    home = tmp_path / "rocov2"
+    frames = {path.stem: pd.read_csv(path) for path in home.glob("*.csv")}
+    joined, single = 0, 0
+    for split in ("train", "valid", "test"):
+        ids = frames[f"{split}_captions"]["ID"].tolist()
+        assert (home / f"{split}_captions.csv").read_bytes()[:1] == (
+            b"\xef" if split == "train" else b"I"
+        )
+        for kind in ("concepts", "concepts_manual"):
+            assert frames[f"{split}_{kind}"]["ID"].tolist() == ids
+        cuis = frames[f"{split}_concepts"]["CUIs"].str.split(";")
+        assert set(cuis.explode()) <= set(frames["cui_mapping"]["CUI"])
+        joined, single = joined + len(ids), single + int((cuis.str.len() == 1).sum())
+    assert joined == len(items) == len(frames["license_information"])
+    assert single == planted.notes["a single concept"]
+    usable = sum(readable(path) for path in home.rglob("*.jpg"))
+    assert usable == planted.records
 
 
 def roco_rows(folder: Path, name: str) -> list[list[str]]:

@@ -20,6 +20,7 @@ from jomed.phantom.formats import (
     path_vqa,
     pmc_oa,
     roco,
+    rocov2,
     slake,
     vindr_pcxr,
     vqa_rad,
@@ -31,6 +32,7 @@ CONFIG = load_config(profile="tiny", benchmark="retina")
 EXTRA_SKIPS = {"mimic_cxr": "lateral image beside a frontal one"}
 CORPORA = {
     "roco": roco.write,
+    "rocov2": rocov2.write,
     "pmc_oa": pmc_oa.write,
     "mimic_cxr": mimic_cxr.write,
 }
@@ -77,6 +79,23 @@ def test_roco_images_and_captions_stay_together(tmp_path):
             assert np.abs(shown - drawn).mean() < 4
             checked += 1
     assert checked == 46
+
+
+def test_rocov2_keeps_captions_images_and_articles(tmp_path):
+    items = {item.text.strip(): item for item in records()}
+    planted = rocov2.write(tmp_path, list(items.values()), 5)
+    found, (missing,) = load("rocov2", tmp_path)
+    assert missing.reason == "missing image"
+    assert planted.notes == {"a single concept": 2, "caption with a comma and a new line": 2}
+    assert sum(record.text.startswith("Invented figure, ") for record in found) == 2
+    assert {record.licence for record in found} <= set(roco.LICENCES)
+    for record in found:
+        item = items[record.text.removeprefix("Invented figure, ")]
+        assert record.group == f"PMC9{item.group:06d}"
+        if opens(record, tmp_path):
+            shown = np.asarray(open_image(record.image, tmp_path), dtype=float)
+            drawn = np.asarray(Image.fromarray(item.image).convert("RGB"), dtype=float)
+            assert np.abs(shown - drawn).mean() < 4
 
 
 def test_medmnist_comes_back_unchanged(tmp_path):

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig, CorpusConfig
-from jomed.data.corpora import mimic_cxr, pmc_oa, roco, table, training_split
+from jomed.data.corpora import mimic_cxr, pmc_oa, roco, rocov2, table, training_split
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
 
 _LOADERS = {
     "roco": roco.load,
+    "rocov2": rocov2.load,
     "pmc_oa": pmc_oa.load,
     "mimic_cxr": mimic_cxr.load,
     "table": table.load,

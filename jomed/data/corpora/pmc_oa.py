@@ -1,13 +1,13 @@
 """PMC-OA: subfigures and captions of PubMed Central articles, one line of JSON each."""
 
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jomed.catalogue import CorpusConfig
+from jomed.data.corpora.figures import IMAGE_SUFFIXES, list_images
 from jomed.data.sources import DataError, clean_text, locate, text_problem
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
@@ -15,7 +15,6 @@ from jomed.settings import DataConfig
 CAPTION_FILES = ("pmc_oa.jsonl", "pmc_oa.jsonl?download=true")
 ARCHIVES = ("images.zip", "images.zip?download=true")
 IMAGE_FOLDER = "caption_T060_filtered_top4_sep_v0_subfigures"
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def load(root: Path, corpus: CorpusConfig, settings: DataConfig) -> Iterator[Record | Skipped]:
@@ -73,15 +72,8 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _images(home: Path, root: Path, url: str) -> dict[str, str]:
     """File name -> what its address has before it, over every place where people put images."""
-    found: dict[str, str] = {}
     folders = [home / IMAGE_FOLDER, home / "images" / IMAGE_FOLDER, home / "images", home]
-    for folder in folders:
-        if folder.is_dir():
-            prefix = f"{folder.relative_to(root).as_posix()}/".removeprefix("./")
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.endswith(_SUFFIXES) and entry.is_file():
-                        found.setdefault(entry.name, prefix)
+    found = list_images(folders, root)
     for archive in (home / name for name in ARCHIVES):
         if archive.is_file():
             _add_archive(found, archive, root, url)
@@ -100,6 +92,6 @@ def _add_archive(found: dict[str, str], archive: Path, root: Path, url: str) -> 
     prefixes: dict[str, str] = {}  # one string per folder, not one per image
     for member in names:
         folder, slash, name = member.rpartition("/")
-        if name.endswith(_SUFFIXES):
+        if name.lower().endswith(IMAGE_SUFFIXES):
             prefix = prefixes.setdefault(folder, f"{address}::{folder}{slash}")
             found.setdefault(name, prefix)

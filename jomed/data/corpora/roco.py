@@ -1,11 +1,11 @@
 """ROCO: radiology figures and captions of PubMed Central articles."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.catalogue import CorpusConfig
-from jomed.data.sources import MissingData, clean_text, locate, read_table, text_problem
+from jomed.data.corpora.figures import Figure, list_images, to_record
+from jomed.data.sources import MissingData, locate, read_table
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
 
@@ -36,35 +36,25 @@ def _rows(
     folder: Path, root: Path, corpus: CorpusConfig, min_text_chars: int
 ) -> Iterator[Record | Skipped]:
     places = _places(folder, corpus.url)
-    images = _images(folder)
-    prefix = (folder / "images").relative_to(root).as_posix()
-    with (folder / "captions.txt").open(encoding="utf-8", errors="replace", newline="\n") as lines:
-        for line in lines:  # no CSV reader: captions hold unbalanced quotes
+    images = list_images([folder / "images"], root)
+    path = folder / "captions.txt"
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            # no CSV reader: captions hold unbalanced quotes
             name, _, caption = line.partition("\t")
             name = name.strip()
             if not name:
                 continue
-            text = clean_text(caption)
             pmc_name, licence = places.get(name, ("", ""))
-            image = next((file for file in (f"{name}.jpg", pmc_name) if file in images), None)
-            problem = text_problem(text, min_text_chars)
-            if problem:
-                yield Skipped(corpus.name, name, problem, f"{len(text)} characters")
-            elif image is None:
-                tried = " or ".join(filter(None, (f"{name}.jpg", pmc_name)))
-                yield Skipped(corpus.name, name, "missing image", f"no {tried} in {prefix}")
-            else:
-                yield Record(
-                    record_id=f"{corpus.name}:{name}",
-                    source=corpus.name,
-                    image=f"{prefix}/{image}",
-                    text=text,
-                    group=pmc_name.partition("_")[0] or name,
-                    licence=licence or "unknown",
-                    access=corpus.access,
-                    image_sha="",
-                    image_phash="",
-                )
+            figure = Figure(
+                name=name,
+                place=f"{folder.parent.name}/{_MARK}, line {number}",
+                caption=caption,
+                files=(f"{name}.jpg", *filter(None, [pmc_name])),
+                group=pmc_name.partition("_")[0] or name,
+                licence=licence or "unknown",
+            )
+            yield to_record(figure, images, corpus, min_text_chars)
 
 
 def _places(folder: Path, url: str) -> dict[str, tuple[str, str]]:
@@ -75,8 +65,3 @@ def _places(folder: Path, url: str) -> dict[str, tuple[str, str]]:
     table = read_table(path, ["roco_id", "pmc_id", "cc"])
     pairs = zip(table["pmc_id"], table["cc"], strict=True)
     return dict(zip(table["roco_id"], pairs, strict=True))
-
-
-def _images(folder: Path) -> set[str]:
-    path = folder / "images"
-    return set(os.listdir(path)) if path.is_dir() else set()

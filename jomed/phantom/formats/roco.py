@@ -13,7 +13,7 @@ from jomed.phantom.items import Planted, RecordItem
 FOLDER = "roco-dataset"
 _SPLIT_FOLDERS = {"train": "train", "val": "validation", "test": "test"}
 _FIRST_ID = 90_001
-_LICENCES = ("CC BY", "CC BY-NC-SA", "CC BY-NC", "NO-CC CODE", "CC BY-NC-ND", "CC0")
+LICENCES = ("CC BY", "CC BY-NC-SA", "CC BY-NC", "NO-CC CODE", "CC BY-NC-ND", "CC0")
 _SEMANTIC_TYPES = (
     ("T060", "Diagnostic Procedure"),
     ("T023", "Body Part, Organ, or Organ Component"),
@@ -94,19 +94,29 @@ def _add_row(
     row = _roco_id(place)
     article = f"PMC9{item.group:06d}"
     figure = f"inv-0001-{place + 1:04d}-g{int(rng.integers(1, 9)):02d}.jpg"
-    words = [word.lower() for word in item.text.split() if len(word) > 3 and word.isalpha()]
-    keywords = [] if kind == _NO_KEYWORDS else list(dict.fromkeys(words))[:_WORDS_AS_KEYWORDS]
-    types = _SEMANTIC_TYPES[: len(keywords)]
+    words = [] if kind == _NO_KEYWORDS else keywords(item.text)
+    types = _SEMANTIC_TYPES[: len(words)]
     quote, end = '"' if kind == _QUOTE else "", "\u00a0" if kind == _NBSP else ""
     space = "  " if place % _EVERY_TWO_SPACES == 0 else " "
     files.captions.append(f"{row}\t{space}{quote}{item.text}{end}")
-    files.keywords.append(_listed(row, keywords))
-    files.cuis.append(_listed(row, [f"C99{sum(word.encode()):05d}" for word in keywords]))
+    files.keywords.append(_listed(row, words))
+    files.cuis.append(_listed(row, [concept(word) for word in words]))
     files.semtypes.append(_listed(row, [part for pair in types for part in pair]))
     address = f"ftp://ftp.ncbi.nlm.nih.gov/pub/pmc/oa_package/00/00/{article}.tar.gz"
     files.dlinks.append(f"{row}\twget -r {address} -P /path/to/Dir\t{figure}")
-    files.licences.append(f"{row},{article}_{figure},{some(rng, _LICENCES)}")
+    files.licences.append(f"{row},{article}_{figure},{some(rng, LICENCES)}")
     return f"{article}_{figure}"
+
+
+def keywords(text: str) -> list[str]:
+    """The first few longer words of a text, as its keywords."""
+    words = [word.lower() for word in text.split() if len(word) > 3 and word.isalpha()]
+    return list(dict.fromkeys(words))[:_WORDS_AS_KEYWORDS]
+
+
+def concept(word: str) -> str:
+    """A concept number (CUI) for a word, outside the range of real ones."""
+    return f"C99{sum(word.encode()):05d}"
 
 
 def _listed(row: str, values: list[str]) -> str:
