@@ -92,7 +92,8 @@ class BenchmarkConfig(Settings):
     ``size`` is the image side in pixels of a set that comes in several files, each with its sum in
     ``md5`` (null: not checked); ``path`` names the smallest. ``expected`` counts the samples of the
     complete data set by the splits that it is published in; ``split_by`` says what stays together
-    where a set is published without splits.
+    where a set is published without splits. ``same_groups`` lists corpora that name groups
+    (patients, articles) as this benchmark does: records of a sample's own group are never shown.
     """
 
     name: str
@@ -108,6 +109,7 @@ class BenchmarkConfig(Settings):
     obtain: str = ""
     expected: dict[Split, Count] | None
     split_by: Literal["patient", "image"] | None = None
+    same_groups: tuple[str, ...] = ()
     columns: TableColumns | None = None
     question: str | None
     answers: tuple[str, ...]

@@ -18,6 +18,7 @@ from jomed.phantom.formats import (
     path_vqa,
     pmc_oa,
     roco,
+    rocov2,
     slake,
     vindr_pcxr,
     vqa_rad,
@@ -117,8 +118,9 @@ class Artist:
 def draw_world(world: WorldConfig, root: Path) -> dict[str, Planted]:
     """Write the whole world below `root`; returns what each data set holds and what is broken.
 
-    The general split, three corpora (roco, pmc_oa, mimic_cxr) and eight benchmarks (breast, derma,
-    retina, vindr_pcxr, brset, vqa_rad, slake, path_vqa). The same settings give the same files.
+    The general split, four corpora (roco, rocov2, pmc_oa, mimic_cxr) and eight benchmarks (breast,
+    derma, retina, vindr_pcxr, brset, vqa_rad, slake, path_vqa). The same settings give the same
+    files.
     """
     _general(world, root)
     planted: dict[str, Planted] = {}
@@ -128,6 +130,8 @@ def draw_world(world: WorldConfig, root: Path) -> dict[str, Planted]:
         planted[name] = write(root, items[name], world.seed)
     chest = _record_items(world, "mimic_cxr", ((CHEST, 1.0),))
     planted["mimic_cxr"] = mimic_cxr.write(root, chest, world.seed)
+    figures = _record_items(world, "rocov2", MIXED)
+    planted["rocov2"] = rocov2.write(root, figures, world.seed)
     for name, anatomy in LABELLED.items():
         benchmark = _benchmark(name)
         draw = _eye_items if name == "brset" else _label_items

@@ -47,7 +47,8 @@ class Finder:
         self.records = read_corpora(config).records
         self.index = Index.open(artifact(config, "index").require())
         self.index.require_encoder(self.encoder)
-        self.queries = Queries(samples, self.encoder, data_root(config), self.records, self.index)
+        data = (data_root(config), self.records, self.index)
+        self.queries = Queries(samples, self.encoder, *data, config.benchmark.same_groups)
 
     def untrained(self, head: HeadName) -> QueryHead:
         """A head as it is before stage 2: exactly the frozen encoder."""

@@ -1,6 +1,6 @@
 """Candidates of the head in training and the frozen reader's likelihoods for them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,7 @@ class Queries:
         root: Path,
         records: pd.DataFrame,
         index: Index,
+        same_groups: Collection[str] = (),
     ) -> None:
         self._encoder, self._root = encoder, root
         self._cache: dict[int, Tensor] = {}
@@ -75,7 +76,7 @@ class Queries:
         self.samples = samples.iloc[kept].reset_index(drop=True)
         self.ids: list[str] = self.samples["sample_id"].tolist()
         self.features = np.concatenate(features) if features else np.empty((0, encoder.dim))
-        self.exclude = exclusions(self.samples, records, index.row_of)
+        self.exclude = exclusions(self.samples, records, index.row_of, same_groups)
 
     def pixels(self, positions: IntArray) -> Tensor:
         """Preprocessed pixels (n, 3, H, W) of the samples at `positions`, on the CPU."""

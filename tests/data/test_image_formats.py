@@ -3,10 +3,12 @@
 from io import BytesIO
 from pathlib import Path
 
+import gdcm
 import numpy as np
 import pytest
 from PIL import Image
 from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -151,6 +153,27 @@ def test_colour_jpeg_inside_dicom(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "kind", ["JPEGLosslessProcess14_1", "JPEGLosslessProcess14", "JPEGLSLossless"]
+)
+def test_lossless_syntaxes_of_radiographs(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "plain.dicom"
+    dicom(path).save_as(path, enforce_file_format=True)
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(tmp_path / "lossless.dicom"))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    assert gray(tmp_path / "lossless.dicom") == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
     ("syntax", "reason"),
     [
         (JPEGLSLossless, r"1\.2\.840\.10008\.1\.2\.4\.80 \(JPEG-LS.*pip install python-gdcm"),
@@ -158,7 +181,11 @@ def test_colour_jpeg_inside_dicom(tmp_path: Path) -> None:
         ("1.2.840.10008.1.2.4.100", r"MPEG2.*not one of images"),
     ],
 )
-def test_a_syntax_without_decoder_is_named(tmp_path: Path, syntax: str, reason: str) -> None:
+def test_a_syntax_without_decoder_is_named(
+    tmp_path: Path, syntax: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tests are run with a decoder that need not be installed.
+    monkeypatch.setattr(Decoder, "is_available", property(lambda _: False))
     compressed(tmp_path / "x.dicom", b"\xff\xd8\xff\xd9", syntax)
     with pytest.raises(ImageError, match=reason):
         open_image("x.dicom", tmp_path)

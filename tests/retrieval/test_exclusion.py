@@ -36,6 +36,12 @@ def test_same_image_is_excluded_in_every_corpus():
     assert excluded(sample("retina:test/0", sha="aa")) == [{0, 3}]
 
 
+def test_a_source_can_name_groups_as_the_benchmark_does():
+    rows = pd.DataFrame([sample("retina:test/0", group="P1", sha="zz")])
+    assert exclusions(rows, RECORDS, ROW_OF, same_groups=["roco"]) == [{0, 1}]
+    assert exclusions(rows, RECORDS, ROW_OF, same_groups=["pmc_oa"]) == [{1}]
+
+
 def test_groups_count_only_within_the_training_split():
     assert excluded(sample("retina:test/0", group="P1", sha="zz")) == [{1}]
 
