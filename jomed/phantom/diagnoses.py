@@ -27,14 +27,14 @@ _NAMING = [re.compile(re.escape(form).replace(r"\{name\}", "(.+)")) for form in 
 def diagnosis_of(config: RunConfig, sample: Sample) -> frozenset[str]:
     """Names of the findings of a sample, from its gold answer; empty where there are none to find.
 
-    Questions have a diagnosis only where they are open and ask for the abnormality. Phantom
-    samples give canonical names (the first of the lexicon), others the benchmark's label names.
+    Questions have a diagnosis only where they are open and ask for the abnormality; in a set that
+    does not say what its questions ask for, all open ones may. Phantom samples give canonical names
+    (the first of the lexicon), others the benchmark's label names.
     """
     benchmark = config.benchmark
     if benchmark.task == "vqa":
-        asks = sample.answer_type == "open" and sample.question_type in ABNORMALITY
-        answer = sample.answer.casefold()
-        return frozenset(answer.split(" and ") if _phantom(config) else [answer]) if asks else _NONE
+        asks = sample.answer_type == "open" and sample.question_type in (*ABNORMALITY, "")
+        return _answered(sample.answer.casefold(), _phantom(config)) if asks else _NONE
     if benchmark.task == "single_label":
         labels = [benchmark.answers.index(sample.answer)]
     else:
@@ -72,6 +72,12 @@ def named_findings(text: str) -> frozenset[str]:
 
 
 _NONE: frozenset[str] = frozenset()
+
+
+def _answered(answer: str, phantom: bool) -> frozenset[str]:
+    names = answer.split(" and ") if phantom else [answer]
+    known = not phantom or all(name in _CANONICAL for name in names)
+    return frozenset(names) if known else _NONE
 
 
 def _phantom(config: RunConfig) -> bool:

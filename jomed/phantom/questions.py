@@ -1,4 +1,4 @@
-"""The questions of the phantom's VQA benchmark, in the manner of VQA-RAD."""
+"""The questions of the phantom's VQA benchmarks, in the manner of VQA-RAD."""
 
 import numpy as np
 
@@ -8,32 +8,41 @@ from jomed.phantom.wording import ABNORMALITY, PRESENCE, pick
 PLANE = ("how was this image acquired?", "which projection is this?")
 CHOICE = ("is the diagnosis {options}?", "is this {options}?")
 CHOICES = 4
+TYPICAL = (0.03, 0.45, 0.95, 0.98)
+"""Cumulative shares of questions on presence, a choice, the finding and the plane; the rest ask for
+the organ. Presence, which tiny readers hardly learn to answer, has the smallest share."""
+
+YES_NO = (0.45, 0.45, 0.95, 0.98)
+"""The same for a set whose closed questions are all answered by yes or no."""
 ORGAN = ("is this an image of the {name}?",)
 
 
 def ask(
-    anatomy: Anatomy, findings: tuple[Finding, ...], style: int, rng: np.random.Generator
+    anatomy: Anatomy,
+    findings: tuple[Finding, ...],
+    style: int,
+    rng: np.random.Generator,
+    shares: tuple[float, float, float, float] = TYPICAL,
 ) -> tuple[str, str, str, str]:
     """One question about an image: (question, answer, answer type, question type).
 
-    Nearly all questions need the finding. Presence questions, which tiny readers hardly learn to
-    answer, are the fewest of these, and right half of the time.
+    Nearly all questions need the finding. What a presence question names is there half of the time.
     """
-    draw = rng.random()
-    if draw < 0.03:
-        others = tuple(finding for finding in anatomy.findings if finding not in findings)
+    draw, (presence, choice, finding, plane) = rng.random(), shares
+    if draw < presence:
+        others = tuple(other for other in anatomy.findings if other not in findings)
         present = rng.random() < 0.5
         pool = findings if present else others
         asked = pool[int(rng.integers(len(pool)))]
         question = pick(PRESENCE, rng).format(name=asked.names[0])
         return question, "Yes" if present else "No", "CLOSED", "PRES"
-    if draw < 0.45:
+    if draw < choice:
         question, answer = _choice(anatomy, findings, rng)
         return question, answer, "CLOSED", "ABN"
-    if draw < 0.95:
-        answer = " and ".join(finding.names[0] for finding in findings)
+    if draw < finding:
+        answer = " and ".join(own.names[0] for own in findings)
         return pick(ABNORMALITY, rng), answer, "OPEN", "ABN"
-    if draw < 0.98:
+    if draw < plane:
         return pick(PLANE, rng), anatomy.styles[style], "OPEN", "PLANE"
     named = anatomy.name if rng.random() < 0.5 else "abdomen"
     question = pick(ORGAN, rng).format(name=named)

@@ -26,7 +26,7 @@ from jomed.phantom.formats import (
 from jomed.phantom.general import GeneralPair, general_address, write_general
 from jomed.phantom.items import LabelItem, Planted, QuestionItem, RecordItem
 from jomed.phantom.lexicon import BREAST, CHEST, FUNDUS, FUNDUS_BRSET, SKIN, Anatomy, Finding
-from jomed.phantom.questions import ask
+from jomed.phantom.questions import TYPICAL, YES_NO, ask
 from jomed.phantom.wording import Description, Shares, describe, reading_task, sight_tasks
 from jomed.settings import WorldConfig
 
@@ -230,13 +230,14 @@ def _eye_items(world: WorldConfig, name: str, anatomy: Anatomy) -> list[LabelIte
 def _question_items(world: WorldConfig, name: str) -> list[QuestionItem]:
     """Questions about the images of all splits, several per image."""
     artist, items, group = Artist(world, name), list[QuestionItem](), 0
+    shares = YES_NO if name == "path_vqa" else TYPICAL
     for split, count in (("train", world.train), ("val", world.val), ("test", world.test)):
         written = "train" if name in HELD and split == "val" else split
         for position in range(QUESTIONS_PER_IMAGE * count):
             if position % QUESTIONS_PER_IMAGE == 0:
                 case, group = artist.case(ASKED[name]), group + 1
             question, answer, answer_type, kind = ask(
-                case.anatomy, case.findings, case.style, artist.rng
+                case.anatomy, case.findings, case.style, artist.rng, shares
             )
             items.append(
                 QuestionItem(case.image, question, answer, answer_type, kind, group, written)

@@ -54,6 +54,10 @@ def test_only_open_questions_about_the_abnormality_have_a_diagnosis() -> None:
     slake = load_config("tiny", "slake")
     assert diagnosis_of(slake, sample("bronchitis", "open", "Abnormality")) == {"bronchitis"}
     assert not diagnosis_of(vqa, sample("supine bedside", "open", "PLANE"))
+    untyped = load_config("tiny", "path_vqa")
+    assert diagnosis_of(untyped, sample("bronchitis", "open")) == {"bronchitis"}
+    assert not diagnosis_of(untyped, sample("supine bedside", "open"))
+    assert diagnosis_of(real("path_vqa"), sample("in the canals", "open")) == {"in the canals"}
     assert not diagnosis_of(vqa, sample("Yes", "closed", "PRES"))
 
 
