@@ -3,11 +3,12 @@
 import json
 import zipfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from jomed.catalogue import CorpusConfig
-from jomed.data.corpora.figures import IMAGE_SUFFIXES, list_images
+from jomed.data.corpora.image_files import SUFFIXES, ImageFiles, list_folders
 from jomed.data.sources import DataError, clean_text, locate, text_problem
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
@@ -26,7 +27,6 @@ def load(root: Path, corpus: CorpusConfig, settings: DataConfig) -> Iterator[Rec
     """
     captions = locate(root, CAPTION_FILES, corpus.title, corpus.url)
     images = _images(captions.parent, root, corpus.url)
-    seen: dict[str, int] = {}
     for place, row in _lines(captions):
         name = row.get("image") if isinstance(row, dict) else None
         caption = row.get("caption") if isinstance(row, dict) else None
@@ -36,21 +36,19 @@ def load(root: Path, corpus: CorpusConfig, settings: DataConfig) -> Iterator[Rec
             continue
         text = clean_text(caption)
         problem = text_problem(text, settings.min_text_chars)
-        folder = images.get(name)
+        folder = images.folder(name)
         if problem or folder is None:
             detail = f"line {place}" + (f", {len(text)} characters" if problem else "")
             yield Skipped(corpus.name, name, problem or "missing image", detail)
             continue
-        stem = name.rpartition(".")[0] or name
-        seen[stem] = count = seen.get(stem, 0) + 1
-        key = f"{corpus.name}:{stem}" if count == 1 else f"{corpus.name}:{stem}#{count}"
-        article = name.partition("_")[0]
+        key = f"{corpus.name}:{name.rpartition('.')[0] or name}"
+        count = images.count(name)
         yield Record(
-            record_id=key,
+            record_id=key if count == 1 else f"{key}#{count}",
             source=corpus.name,
             image=folder + name,
             text=text,
-            group=article,
+            group=name.partition("_")[0],
             licence="per article",
             access=corpus.access,
             image_sha="",
@@ -70,28 +68,24 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
                 yield place, None
 
 
-def _images(home: Path, root: Path, url: str) -> dict[str, str]:
-    """File name -> what its address has before it, over every place where people put images."""
+def _images(home: Path, root: Path, url: str) -> ImageFiles:
+    """The images in every place where people put them: folders first, then the archive."""
     folders = [home / IMAGE_FOLDER, home / "images" / IMAGE_FOLDER, home / "images", home]
-    found = list_images(folders, root)
-    for archive in (home / name for name in ARCHIVES):
-        if archive.is_file():
-            _add_archive(found, archive, root, url)
-    if not found:
+    archives = [path for path in (home / name for name in ARCHIVES) if path.is_file()]
+    packed = (pair for path in archives for pair in _list_archive(path, root, url))
+    images = ImageFiles(chain(list_folders(folders, root), packed))
+    if not len(images):
         raise DataError(f"PMC-OA has no images: no {IMAGE_FOLDER} or images.zip in {home} ({url}).")
-    return found
+    return images
 
 
-def _add_archive(found: dict[str, str], archive: Path, root: Path, url: str) -> None:
+def _list_archive(archive: Path, root: Path, url: str) -> Iterator[tuple[str, str]]:
+    address = archive.relative_to(root).as_posix()
     try:
         with zipfile.ZipFile(archive) as members:
-            names = members.namelist()
+            for member in members.infolist():
+                folder, slash, name = member.filename.rpartition("/")
+                if name.lower().endswith(SUFFIXES):
+                    yield f"{address}::{folder}{slash}", name
     except zipfile.BadZipFile as error:
         raise DataError(f"{archive} is not a whole zip file; download it again ({url}).") from error
-    address = archive.relative_to(root).as_posix()
-    prefixes: dict[str, str] = {}  # one string per folder, not one per image
-    for member in names:
-        folder, slash, name = member.rpartition("/")
-        if name.lower().endswith(IMAGE_SUFFIXES):
-            prefix = prefixes.setdefault(folder, f"{address}::{folder}{slash}")
-            found.setdefault(name, prefix)

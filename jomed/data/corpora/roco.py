@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.catalogue import CorpusConfig
-from jomed.data.corpora.figures import Figure, list_images, to_record
+from jomed.data.corpora.figures import Figure, to_record
+from jomed.data.corpora.image_files import ImageFiles, list_folders
 from jomed.data.sources import MissingData, locate, read_table
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
@@ -36,7 +37,7 @@ def _rows(
     folder: Path, root: Path, corpus: CorpusConfig, min_text_chars: int
 ) -> Iterator[Record | Skipped]:
     places = _places(folder, corpus.url)
-    images = list_images([folder / "images"], root)
+    images = ImageFiles(list_folders([folder / "images"], root))
     path = folder / "captions.txt"
     with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from jomed.catalogue import CorpusConfig
-from jomed.data.corpora.figures import Figure, list_images, to_record
+from jomed.data.corpora.figures import Figure, to_record
+from jomed.data.corpora.image_files import ImageFiles, list_folders
 from jomed.data.sources import DataError, locate
 from jomed.data.tables import csv_table
 from jomed.records import Record, Skipped
@@ -36,7 +37,8 @@ def load(root: Path, corpus: CorpusConfig, settings: DataConfig) -> Iterator[Rec
         if not (home / mark).is_file():
             yield Skipped(corpus.name, split, "missing split", f"no {mark} beside the others")
             continue
-        images = list_images([home / name.format(split) for name in _IMAGE_FOLDERS], root)
+        folders = [home / name.format(split) for name in _IMAGE_FOLDERS]
+        images = ImageFiles(list_folders(folders, root))
         for item in _figures(home / mark, rights, corpus):
             if isinstance(item, Skipped):
                 yield item
