@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from jomed.data import dicom
+from jomed.data.archives import ZipIndex
 from jomed.data.pixels import check_bytes, check_size, to_uint8
 
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -127,15 +128,13 @@ def _npy_size(file: IO[bytes]) -> int:
 
 def _from_zip(path: Path, member: str) -> bytes:
     with _cache_lock:
-        archive = _zip_archive(path, path.stat().st_mtime_ns, os.getpid())
-    check_bytes(archive.getinfo(member).file_size)
-    return archive.read(member)
+        index = _zip_index(path, path.stat().st_mtime_ns)
+    return index.read(member)
 
 
 @lru_cache(maxsize=4)
-def _zip_archive(path: Path, _changed: int, _process: int) -> zipfile.ZipFile:
-    """An open archive of this process: two processes must not share one file position."""
-    return zipfile.ZipFile(path)
+def _zip_index(path: Path, _changed: int) -> ZipIndex:
+    return ZipIndex(path)
 
 
 def _from_parquet(path: Path, member: str) -> bytes:

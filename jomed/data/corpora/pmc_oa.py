@@ -1,13 +1,14 @@
 """PMC-OA: subfigures and captions of PubMed Central articles, one line of JSON each."""
 
 import json
-import zipfile
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from jomed.catalogue import CorpusConfig
+from jomed.data.archives import list_members
 from jomed.data.corpora.image_files import SUFFIXES, ImageFiles, list_folders
 from jomed.data.sources import DataError, clean_text, locate, text_problem
 from jomed.records import Record, Skipped
@@ -82,10 +83,9 @@ def _images(home: Path, root: Path, url: str) -> ImageFiles:
 def _list_archive(archive: Path, root: Path, url: str) -> Iterator[tuple[str, str]]:
     address = archive.relative_to(root).as_posix()
     try:
-        with zipfile.ZipFile(archive) as members:
-            for member in members.infolist():
-                folder, slash, name = member.filename.rpartition("/")
-                if name.lower().endswith(SUFFIXES):
-                    yield f"{address}::{folder}{slash}", name
-    except zipfile.BadZipFile as error:
+        for member in list_members(archive):
+            folder, slash, name = member.name.rpartition("/")
+            if name.lower().endswith(SUFFIXES):
+                yield f"{address}::{folder}{slash}", name
+    except BadZipFile as error:
         raise DataError(f"{archive} is not a whole zip file; download it again ({url}).") from error
