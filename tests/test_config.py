@@ -129,6 +129,14 @@ def test_hash_covers_results_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert len({base.hash, *(other.hash for other in others)}) == 5
 
 
+def test_access_is_that_of_everything_that_goes_in() -> None:
+    paper = {"profile": "paper", "backbone": "qwen2_vl_7b", "encoder": "biomedclip"}
+    assert load_config(**paper, benchmark="vindr_pcxr").access == ("credentialed", "dua")
+    open_only = {"data.corpora": ["roco", "pmc_oa"]}
+    assert load_config(**paper, benchmark="slake", overrides=open_only).access == ("open",)
+    assert load_config("phantom", "vindr_pcxr").access == ("open",)  # all is drawn
+
+
 def test_section_hash_depends_on_its_sections_alone() -> None:
     base, other = load_config(), load_config(overrides={"stage2.steps": 7})
     assert base.section_hash("data", "benchmark") == other.section_hash("benchmark", "data")

@@ -19,23 +19,25 @@ def write_listing(
     provenance: Provenance,
     digits: int = 3,
     counts: bool = False,
+    records: bool = False,
 ) -> str:
     """Write `tables/<profile>/<name>.{csv,md}` and the sidecar JSON; return the Markdown.
 
     Numbers are rounded to `digits`, a missing one is shown as a dash, underscores of column names
-    as blanks, methods and metrics by their titles. For frames without single records; an empty
-    frame says so. `counts`: whole numbers count records or samples, so that small ones are hidden
-    where the data are restricted.
+    as blanks, methods and metrics by their titles; an empty frame says so. Where the data are
+    restricted: `counts` says that whole numbers count records or samples, so that small ones are
+    hidden, and `records` that rows are single records or samples, so that the files are private.
     """
+    private = records and provenance.guarded
     shown = suppress(frame.round(digits), counts and provenance.guarded)
-    text = f"{_table(provenance.named(shown), digits)}\n\n*{provenance.caption(title)}*\n"
-    folder = provenance.folder("tables")
+    text = f"{_table(provenance.named(shown), digits)}\n\n*{provenance.caption(title, private)}*\n"
+    folder = provenance.folder("tables", private)
     contents = {"csv": shown.to_csv(index=False, lineterminator="\n"), "md": text}
     paths = [folder / f"{name}.{kind}" for kind in contents]
     for path, content in zip(paths, contents.values(), strict=True):
         with atomic_write(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
-    provenance.write_sidecar(paths, folder / f"{name}.json", restricted=False)
+    provenance.write_sidecar(paths, folder / f"{name}.json", restricted=private)
     return text
 
 

@@ -20,7 +20,7 @@ def suppress(frame: pd.DataFrame, guarded: bool) -> pd.DataFrame:
     if not guarded:
         return frame
     hidden = frame.copy()
-    counts = frame.select_dtypes(["integer"])
+    counts = frame.select_dtypes(["integer"]).drop(columns="seed", errors="ignore")
     small = (counts > 0) & (counts < FEWEST)
     for name in counts:
         hidden[name] = [few(int(value), guarded) for value in counts[name]]

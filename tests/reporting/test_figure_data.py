@@ -47,6 +47,16 @@ def test_shares_are_of_the_splits_samples_and_lists_count_for_each_label(
     assert found[1, "test"] == 1.0
 
 
+def test_a_rare_label_of_restricted_data_makes_the_figure_private(provenance: Provenance) -> None:
+    guarded, common = replace(provenance, guarded=True), ("train", "1", "labels")
+    label_distribution(samples(*[common] * 10), {"1": "one"}, guarded)
+    assert (provenance.folder("figures") / "label_distribution.csv").is_file()
+    rare = samples(*[common] * 10, ("test", "6", "labels"))
+    label_distribution(rare, {"1": "one", "6": "six"}, guarded, "rare")
+    assert not (provenance.folder("figures") / "rare.csv").exists()
+    assert (provenance.folder("figures", restricted=True) / "rare.csv").is_file()
+
+
 def test_free_answers_are_shown_most_frequent_first(provenance: Provenance) -> None:
     frame = samples(("train", "b", "open"), ("train", "a", "open"), ("test", "a", "open"))
     figure = label_distribution(frame, {}, provenance)

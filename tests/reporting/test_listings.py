@@ -32,6 +32,25 @@ def test_a_listing_is_written_with_its_sidecar(provenance: Provenance) -> None:
     assert "*A title. " in text
 
 
+def test_small_counts_of_restricted_data_are_not_listed(provenance: Provenance) -> None:
+    frame = pd.DataFrame({"source": ["mimic_cxr"], "seed": [1], "records": [3], "share": [0.01]})
+    guarded = replace(provenance, guarded=True)
+    assert "| 1 | <10 | – |" in write_listing(frame, "t", "T", guarded, counts=True)
+    text = (provenance.folder("tables") / "t.csv").read_text()
+    assert text == "source,seed,records,share\nmimic_cxr,1,<10,\n"
+    assert "| 1 | 3 | 0.01 |" in write_listing(frame, "t", "T", provenance, counts=True)
+
+
+def test_single_records_of_restricted_data_are_private(provenance: Provenance) -> None:
+    frame = pd.DataFrame({"record_id": ["mimic_cxr:d1"]})
+    text = write_listing(frame, "one", "T", replace(provenance, guarded=True), records=True)
+    assert "must not leave this host" in text
+    assert not (provenance.folder("tables") / "one.csv").exists()
+    assert (provenance.folder("tables", restricted=True) / "one.csv").is_file()
+    write_listing(frame, "two", "T", provenance, records=True)
+    assert (provenance.folder("tables") / "two.csv").is_file()
+
+
 def test_an_empty_listing_says_so(provenance: Provenance) -> None:
     assert write_listing(pd.DataFrame(), "t", "T", provenance).startswith("Nothing to list.")
 
