@@ -30,7 +30,7 @@ def dataset_card(
     """Card of a benchmark: source, version, licence, access, samples per split, skips, leakage.
 
     samples and skipped: columns of Sample and Skipped; leakage: what `count_leakage` returns.
-    `guarded` hides small counts and ids.
+    `guarded` hides small counts.
     """
     require(samples, ["split", "answer_type", "group"], f"card of {benchmark.name}")
     sums = benchmark.md5 or {}
@@ -48,7 +48,7 @@ def dataset_card(
         f"## {benchmark.title}",
         _facts(facts),
         markdown_rows(("split", "samples", "known groups", "answers"), splits),
-        _skips(skipped, guarded),
+        _skips(skipped, guarded, benchmark.access),
         _leaks(suppress(leakage, guarded)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -64,7 +64,7 @@ def corpus_card(
     """Card of a corpus: source, licences, access, and what became of every row.
 
     records and skipped: columns of Record and Skipped; counts: what `CorpusCounts.table` returns;
-    of all three only the rows of this corpus are looked at. `guarded` hides small counts and ids.
+    of all three only the rows of this corpus are looked at. `guarded` hides small counts.
     """
     own = records[records["source"] == corpus.name]
     words = own["text"].map(lambda text: len(text.split()))
@@ -82,7 +82,7 @@ def corpus_card(
         _facts(facts),
         markdown_rows(("licence of the record", "records"), rights),
         markdown_rows(tuple(fates.columns), fates.itertuples(index=False)),
-        _skips(skipped[skipped["source"] == corpus.name], guarded),
+        _skips(skipped[skipped["source"] == corpus.name], guarded, corpus.access),
         _spread(own["access"]),
     ]
     return "\n\n".join(parts) + "\n"
@@ -136,15 +136,15 @@ def _kinds(rows: pd.DataFrame, guarded: bool) -> str:
     return ", ".join(f"{kind} {few(count, guarded)}" for kind, count in counts.items())
 
 
-def _skips(skipped: pd.DataFrame, guarded: bool) -> str:
-    """Skipped items counted by source and reason, with one example each unless `guarded`."""
+def _skips(skipped: pd.DataFrame, guarded: bool, access: str) -> str:
+    """Skipped items counted by source and reason, with one example each where data are open."""
     if skipped.empty:
         return "Nothing was skipped."
     counts = skipped.groupby(["source", "reason"])["item"].agg(["size", "first"]).reset_index()
     header: tuple[str, ...] = ("source", "skipped because", "items", "for example")
-    if guarded:
-        counts, header = suppress(counts.drop(columns="first"), guarded), header[:-1]
-    table = markdown_rows(header, counts.to_numpy())
+    if access != "open":
+        counts, header = counts.drop(columns="first"), header[:-1]
+    table = markdown_rows(header, suppress(counts, guarded).to_numpy())
     return f"Skipped: {few(len(skipped), guarded)}\n\n{table}"
 
 

@@ -51,7 +51,7 @@ def test_dataset_card_counts_splits_groups_skips_and_leaks() -> None:
     assert "| train | 2 | 1 | label 2 |" in card
     assert "| val | 0 | 0 |  |" in card
     assert "| test | 2 | 1 | label 2 |" in card
-    assert "| own | unreadable image | 2 | img0 |" in card
+    assert "| own | unreadable image | 2 |" in card
     assert "| group | test in train | 1 | 2 | 50.0 % |" in card
     assert "image" not in card.split("Leakage:")[1]
 
