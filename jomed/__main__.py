@@ -79,6 +79,9 @@ def check_data(
     images: Annotated[
         int, typer.Option(min=0, help="Images to open per data set, drawn at random.")
     ] = 200,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Say how to get data sets that are not needed, too.")
+    ] = False,
 ) -> None:
     """Say which data sets are there, whole and readable, and where to get the others.
 
@@ -95,12 +98,13 @@ def check_data(
             "world. It has not done so yet, so there is nothing to check."
         )
         return
-    for line in report_lines(found):
+    for line in report_lines(found, everything):
         typer.echo(line)
     lacking = [one.name for one in found if one.needed and one.state in ("missing", "corrupt")]
     if lacking:
         typer.echo(f"\nprofile {profile!r} lacks: {', '.join(lacking)}", err=True)
         raise typer.Exit(1)
+    typer.echo(f"\nall that profile {profile!r} needs can be read")
 
 
 def _print_plan(profile: str, matrix: str | None, only: list[str] | None) -> None:

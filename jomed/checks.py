@@ -25,7 +25,11 @@ OPENED = 200
 """Images opened per data set unless the caller wants more."""
 
 # Losses that another download could mend; a short text or another view is no loss.
-_MENDABLE = ("missing image", "missing split", "missing report", "unreadable row", UNREADABLE)
+_MENDABLE = (
+    *("missing image", "missing split", "missing report", "unreadable row", UNREADABLE),
+    *("empty cell", "unknown label", "unknown split", "unreadable label"),
+    *("image outside the data root", "repeated row"),
+)
 _NO_LIMITS = SampleLimits(train=None, val=None, test=None)
 _MEGABYTE = 2**20
 _ROW = "{:8} {:14} {:>8} {:>8} {:>8} {:>9}  {:12} {}"
@@ -197,8 +201,11 @@ class _Survey:
         return ", ".join(found)
 
 
-def report_lines(found: Sequence[DataSet]) -> Iterator[str]:
-    """The table for a terminal, then what is wrong with each data set and how to mend it."""
+def report_lines(found: Sequence[DataSet], everything: bool = True) -> Iterator[str]:
+    """The table for a terminal, then what is wrong with each data set and how to mend it.
+
+    Without `everything` the second part is only about data sets that are needed.
+    """
     yield _ROW.format(*("state", "data set", "usable", "skipped", "expected", "MB", "access", ""))
     for one in found:
         name = f"{one.name} *" if one.needed else one.name
@@ -207,9 +214,9 @@ def report_lines(found: Sequence[DataSet]) -> Iterator[str]:
         yield _ROW.format(one.state, name, *counts, one.access, one.licence).rstrip()
     yield "* needed by the profile"
     for one in found:
-        if one.state != "present":
+        if one.state != "present" and (one.needed or everything):
             yield f"\n{one.name} is {one.state}: {one.detail}"
-            yield f"  {one.obtain.strip()} {one.url}"
+            yield f"  {one.obtain.strip()} {'' if one.url in one.detail else one.url}".rstrip()
 
 
 def as_frame(found: Iterable[DataSet]) -> pd.DataFrame:

@@ -69,7 +69,7 @@ def corpus_card(
     own = records[records["source"] == corpus.name]
     words = own["text"].map(lambda text: len(text.split()))
     facts = _source(corpus) | {
-        "Expected rows": corpus.expected or "not published",
+        "Expected rows": few(corpus.expected, guarded) if corpus.expected else "not published",
         "Records": few(len(own), guarded),
         "Known groups": _groups(own, guarded),
         "Words per text": f"{words.min()} to {words.max()}, median {words.median():g}",

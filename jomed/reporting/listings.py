@@ -77,6 +77,6 @@ def _table(frame: pd.DataFrame, digits: int) -> str:
 
 
 def _cell(value: object, digits: int) -> str:
-    if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.{digits}f}"
-    return str(value)
+    if value is pd.NA or value is None or value != value:
+        return "–"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)

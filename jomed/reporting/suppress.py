@@ -23,7 +23,9 @@ def suppress(frame: pd.DataFrame, guarded: bool) -> pd.DataFrame:
     counts = frame.select_dtypes(["integer"]).drop(columns="seed", errors="ignore")
     small = (counts > 0) & (counts < FEWEST)
     for name in counts:
-        hidden[name] = [few(int(value), guarded) for value in counts[name]]
+        hidden[name] = [
+            None if pd.isna(count) else few(int(count), guarded) for count in counts[name]
+        ]
     for name in frame.select_dtypes(["float"]):
         hidden[name] = frame[name].mask(small.any(axis=1))
     return hidden

@@ -1,15 +1,18 @@
 """Stages 01 and 02: corpora to records, benchmark files to samples."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from jomed.artifacts import artifact, data_root
+from jomed.artifacts import Artifact, artifact, data_root
+from jomed.catalogue import BenchmarkConfig, CorpusConfig
 from jomed.config import RunConfig
 from jomed.data.benchmarks import load_benchmark
 from jomed.data.merge import CorpusCounts, merge_corpora
+from jomed.data.sources import DataError, file_md5
 from jomed.progress import track
 from jomed.records import (
     DUPLICATE_SCHEMA,
@@ -52,12 +55,33 @@ class Samples:
 def prepare_corpora(config: RunConfig) -> Corpora:
     """Read and merge the profile's corpora (artefact `corpus`)."""
     made = artifact(config, "corpus")
-    if not made.is_complete():
-        with made.writing(
-            profile=config.profile, access=", ".join(config.access) or "open"
-        ) as folder:
+    tables = _own_tables(config, config.corpora)
+    if made.is_complete():
+        _require_same(made, tables)
+    else:
+        access = ", ".join(config.access)
+        with made.writing(profile=config.profile, access=access, tables=tables) as folder:
             _write_corpora(config, folder)
     return read_corpora(config)
+
+
+def _own_tables(
+    config: RunConfig, parts: Sequence[CorpusConfig | BenchmarkConfig]
+) -> dict[str, str]:
+    """MD5 sums of the tables of one's own data, which are edited as published data are not."""
+    paths = [part.path for part in parts if part.loader == "table" and part.path is not None]
+    root = data_root(config) if paths else None
+    return {path: file_md5(root / path) for path in paths if root and (root / path).is_file()}
+
+
+def _require_same(made: Artifact, tables: Mapping[str, str]) -> None:
+    written = made.manifest()["provenance"].get("tables", {})
+    changed = [path for path, md5 in tables.items() if written.get(path) != md5]
+    if changed:
+        raise DataError(
+            f"{', '.join(changed)} has changed since {made.path} was made. Delete that folder, and "
+            "what was made from it, or set runs_dir to a new one."
+        )
 
 
 def _write_corpora(config: RunConfig, folder: Path) -> None:
@@ -88,11 +112,13 @@ def read_corpora(config: RunConfig) -> Corpora:
 def prepare_samples(config: RunConfig) -> Samples:
     """Read the benchmark's files (artefact `samples`)."""
     made = artifact(config, "samples")
-    if not made.is_complete():
+    tables = _own_tables(config, [config.benchmark])
+    if made.is_complete():
+        _require_same(made, tables)
+    else:
         samples, skipped = load_benchmark(config, data_root(config))
-        with made.writing(
-            profile=config.profile, access=", ".join(config.access) or "open"
-        ) as folder:
+        access = ", ".join(config.access)
+        with made.writing(profile=config.profile, access=access, tables=tables) as folder:
             write_rows(folder / "samples.parquet", samples, SAMPLE_SCHEMA)
             write_rows(folder / "skipped.parquet", skipped, SKIPPED_SCHEMA)
     return read_samples(config)

@@ -3,17 +3,22 @@
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from test_images import dicom
 from tiny_sets import load_samples, picture
 
+from jomed.checks import as_frame, check_data
 from jomed.config import ConfigError, RunConfig, configure, load_config, project_root, read_corpus
 from jomed.data.corpora import load_corpus
 from jomed.data.sources import DataError, divide
 from jomed.notebooks import notebook_parameters
+from jomed.reporting import Provenance
+from jomed.reporting.listings import write_listing
 from jomed.runner import parameter_value
+from jomed.stages.data import prepare_corpora, prepare_samples
 
 DOCS = project_root() / "docs"
 PAGE = (DOCS / "own_data.md").read_text(encoding="utf-8")
@@ -75,17 +80,40 @@ def test_the_examples_load(root: Path) -> None:
 def test_the_commands_name_what_exists(root: Path) -> None:
     block = re.search(r"```bash\n(.*?)```", PAGE, re.DOTALL)
     assert block is not None
-    check, *papermill = [shlex.split(line) for line in block.group(1).splitlines()]
+    check, *runs = [shlex.split(line) for line in block.group(1).splitlines()]
     assert check[1:5] == ["python", "-m", "jomed", "check-data"]
-    assert len(papermill) == 2
-    for words in papermill:
+    assert len(runs) == 2
+    for words in runs:
+        assert words[:4] == ["python", "-m", "jomed", "run"]
         options = [place for place, word in enumerate(words) if word == "-p"]
         given = {words[place + 1]: parameter_value(words[place + 2]) for place in options}
-        known = notebook_parameters(NOTEBOOKS.parent / words[1])
+        known = notebook_parameters(NOTEBOOKS / f"{words[4]}.ipynb")
         assert given.keys() <= known.keys()
         run = configure({**known, **given})
         assert run.corpora == (read_corpus("my_hospital"),)
         assert (run.benchmark.name, run.data.root) == ("my_task", "/data")
+
+
+def test_a_table_that_was_mended_is_not_passed_over(root: Path, tmp_path: Path) -> None:
+    run = config(root).model_copy(update={"runs_dir": tmp_path / "runs"})
+    assert len(prepare_corpora(run).records) == 4
+    assert len(prepare_corpora(run).records) == 4
+    assert len(prepare_samples(run).samples) == 4
+    for prepare, name in ((prepare_corpora, "reports.csv"), (prepare_samples, "pneumonia.jsonl")):
+        with (root / "hospital" / name).open("a") as file:
+            file.write("\n")
+        with pytest.raises(DataError, match=rf"{name} has changed since .*Delete that folder"):
+            prepare(run)
+
+
+def test_listings_of_private_data_with_unknown_counts(root: Path, tmp_path: Path) -> None:
+    run = config(root).model_copy(update={"runs_dir": tmp_path / "runs"})
+    provenance = replace(Provenance.of(run, "corpora"), root=tmp_path)
+    found = as_frame(check_data("paper", root))
+    assert found["expected"].isna().any()
+    text = write_listing(found, "check", "T", provenance, counts=True)
+    (row,) = [line for line in text.splitlines() if line.startswith("| my_hospital |")]
+    assert "| present | <10 | 0 | <10 |" in row
 
 
 FIRST = (DOCS / "own_data/pneumonia.jsonl").read_text().splitlines()[0]

@@ -20,6 +20,13 @@ def test_small_counts_and_what_gives_them_away_are_hidden() -> None:
     assert hidden["label"].tolist() == ["a", "b", "c"]
 
 
+def test_an_unknown_count_stays_unknown() -> None:
+    counts = pd.DataFrame({"expected": pd.array([None, 3, 12], dtype="Int64")})
+    hidden = suppress(counts, guarded=True)["expected"]
+    assert hidden.isna().tolist() == [True, False, False]
+    assert hidden.tolist()[1:] == ["<10", "12"]
+
+
 def test_open_data_are_shown_as_they_are() -> None:
     assert suppress(COUNTS, guarded=False) is COUNTS
     assert few(3, guarded=False) == "3"
