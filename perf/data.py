@@ -152,10 +152,16 @@ def _hashing(place: Path) -> list[tuple[str, str, str, bool]]:
     from jomed.data.images import open_image
 
     names = pictures(place, 40)
-    ratio = _ratio(
-        lambda: [open_image(name, place) for name in names],
-        lambda: [image_phash(open_image(name, place)) for name in names],
-    )
+
+    def decode() -> None:
+        for name in names:
+            open_image(name, place)
+
+    def decode_and_hash() -> None:
+        for name in names:
+            image_phash(open_image(name, place))
+
+    ratio = _ratio(decode, decode_and_hash)
     label = "perceptual hash: rate over decoding alone"
     return [(label, f"{ratio:.2f}", ">= 0.60", ratio >= 0.6)]
 
