@@ -10,17 +10,17 @@ import pandas as pd
 
 from jomed.artifacts import artifact, data_root
 from jomed.catalogue import BenchmarkConfig, CorpusConfig
-from jomed.config import RunConfig, load_config, load_matrix, project_root, read_corpus
+from jomed.config import RunConfig, load_config, load_matrix, read_corpus
 from jomed.data.benchmarks import list_samples
 from jomed.data.corpora import load_corpus
 from jomed.data.hashes import UNREADABLE
 from jomed.data.images import ImageError, open_image
 from jomed.data.sources import DataError, MissingData
+from jomed.params import params_in
 from jomed.phantom.world import planted_counts
 from jomed.records import Record, Sample, Skipped
 from jomed.settings import DataConfig, SampleLimits
 
-STATES = ("present", "partial", "missing", "corrupt")
 OPENED = 200
 """Images opened per data set unless the caller wants more."""
 
@@ -81,7 +81,7 @@ def check_data(
         root = data_root(config)
     drawn = _drawn(config, root)
     if "corpus" in kinds:
-        for name in _names("corpora"):
+        for name in params_in("corpora"):
             corpus, needed = read_corpus(name), name in config.data.corpora
             if corpus.loader != "training_split":
                 records = load_corpus(corpus, root, config.data, config.benchmark)
@@ -89,14 +89,10 @@ def check_data(
     if "benchmark" in kinds:
         data = config.data.model_copy(update={"sample_limits": _NO_LIMITS})
         wanted = {run["benchmark"] for run in runs}
-        for name in _names("benchmarks"):
+        for name in params_in("benchmarks"):
             about = load_config(profile, **{**runs[0], "benchmark": name}).benchmark
             samples = _samples(root, about, data)
             yield _data_set(about, name in wanted, samples, root, opened, drawn)
-
-
-def _names(folder: str) -> list[str]:
-    return sorted(path.stem for path in (project_root() / "params" / folder).glob("*.yaml"))
 
 
 def _drawn(config: RunConfig, root: Path) -> dict[str, int] | None:

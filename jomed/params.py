@@ -58,13 +58,17 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     return values
 
 
+def params_in(folder: str) -> list[str]:
+    """Names of the files in params/folder, in alphabetical order."""
+    return sorted(path.stem for path in (project_root() / "params" / folder).glob("*.yaml"))
+
+
 def read_params(folder: str, name: str) -> tuple[str, dict[str, Any]]:
     """Path (relative to the project) and content of params/folder/name.yaml.
 
     Raises ConfigError, naming the nearest file, if there is none of that name.
     """
-    root = project_root()
-    names = sorted(path.stem for path in (root / "params" / folder).glob("*.yaml"))
+    root, names = project_root(), params_in(folder)
     if name not in names:
         raise ConfigError(f"no {name!r} in {root / 'params' / folder}{nearest(str(name), names)}")
     source = f"params/{folder}/{name}.yaml"

@@ -14,6 +14,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile
 
 import numpy as np
 
+from jomed.data.names import NameIndex
 from jomed.data.pixels import check_bytes
 
 # Records of the format, named as in its specification (APPNOTE 4.3.7, 4.3.12 to 4.3.16).
@@ -51,7 +52,7 @@ def list_members(path: Path) -> Iterator[Member]:
 class ZipIndex:
     """Reads members of a zip file by name; threads and processes may share one.
 
-    Names are kept as 64-bit hashes (see `ImageFiles` for what that risks).
+    Names are kept as in `NameIndex`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,10 +62,9 @@ class ZipIndex:
             hashes.append(hash(name))
             numbers.extend(values)
         # The last of several members with one name counts, as in the standard library.
-        found = np.array(hashes, dtype=np.int64)[::-1]
-        self._hashes, last = np.unique(found, return_index=True)
+        self._names = NameIndex(np.array(hashes, dtype=np.int64)[::-1])
         rows = np.array(numbers, dtype=np.uint64).reshape(-1, len(Member._fields) - 1)
-        self._members = rows[::-1][last]
+        self._members = rows[::-1][self._names.first]
         self._path = path
         self._descriptor = os.open(path, os.O_RDONLY)
 
@@ -78,8 +78,8 @@ class ZipIndex:
         Raises KeyError for a name that is not there, ValueError for a member that is packed in
         another way or declares more than MAX_BYTES, and BadZipFile for a broken one.
         """
-        row = int(self._hashes.searchsorted(hash(name)))
-        if row == len(self._hashes) or self._hashes[row] != hash(name):
+        row = self._names.row(name)
+        if row is None:
             raise KeyError(f"no {name!r} in {self._path.name}")
         member = Member(name, *map(int, self._members[row]))
         check_bytes(max(member.size, member.packed))

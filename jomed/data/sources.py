@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import pandas as pd
 
-from jomed.records import Record, Sample, Skipped
+from jomed.records import Skipped
 
-Row = TypeVar("Row", Record, Sample)
+Row = TypeVar("Row")
 
 
 class DataError(Exception):

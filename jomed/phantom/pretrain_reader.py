@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from jomed.config import RunConfig, load_config, project_root
+from jomed.config import RunConfig, load_config
+from jomed.params import params_in
 from jomed.phantom.general import GeneralPair
 from jomed.phantom.tiny_readers import build_model, build_processor
 from jomed.progress import track
@@ -55,8 +56,7 @@ def pretrain_reader(
 
 def _asked() -> list[str]:
     """Questions and answers of all benchmarks: one reader serves them all, whichever came first."""
-    names = sorted(path.stem for path in (project_root() / "params" / "benchmarks").glob("*.yaml"))
-    known = [load_config(benchmark=name).benchmark for name in names]
+    known = [load_config(benchmark=name).benchmark for name in params_in("benchmarks")]
     return [text for one in known for text in (one.question or "", *one.answers)]
 
 

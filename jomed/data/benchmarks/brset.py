@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
 from jomed.data.benchmarks.common import apportion, listed, read_flags
-from jomed.data.sources import DataError, MissingData, locate, read_table
+from jomed.data.sources import DataError, MissingData, divide, locate, read_table
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
 
@@ -32,13 +32,7 @@ def load(
     """
     table = locate(root / benchmark.path, TABLES, benchmark.title, benchmark.url, _DEPTH)
     folder = _image_folder(table.parent, benchmark)
-    rows: list[tuple[str, str, str]] = []
-    skipped: list[Skipped] = []
-    for item in _rows(table, folder, benchmark):
-        if isinstance(item, Skipped):
-            skipped.append(item)
-        else:
-            rows.append(item)
+    rows, skipped = divide(_rows(table, folder, benchmark))
     splits = _splits([(image_id, patient) for image_id, patient, _ in rows], benchmark)
     samples = [
         Sample(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from jomed.records import SPLITS, Sample
 from jomed.settings import SampleLimits
@@ -17,6 +18,20 @@ def hold_out(groups: Iterable[str], share: float, name: str) -> set[str]:
     """
     ranked = _ranked(groups, name)
     return set(ranked[: min(max(1, round(share * len(ranked))), len(ranked) - 1)])
+
+
+def hold_out_samples(samples: Sequence[Sample], share: float, name: str) -> list[Sample]:
+    """The samples with the `share` of the training groups that `hold_out` chooses in validation."""
+    held_out = hold_out((one.group for one in samples if one.split == "train"), share, name)
+    return [
+        replace(one, split="val") if one.split == "train" and one.group in held_out else one
+        for one in samples
+    ]
+
+
+def yes_or_no(_question: str, answer: str) -> str:
+    """The type of a question by its answer alone: "closed" for yes and no, else "open"."""
+    return "closed" if answer.lower() in ("yes", "no") else "open"
 
 
 def apportion(groups: Iterable[str], sizes: Mapping[str, int], name: str) -> dict[str, str]:

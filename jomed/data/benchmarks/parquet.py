@@ -80,11 +80,6 @@ def read_questions(
     return samples, skipped
 
 
-def yes_or_no(_question: str, answer: str) -> str:
-    """The type of a question by its answer alone: "closed" for yes and no, else "open"."""
-    return "closed" if answer.lower() in ("yes", "no") else "open"
-
-
 def warn_of_guesses(benchmark: BenchmarkConfig, guessed: int, total: int, remedy: str) -> None:
     """Say that types of questions are those of `yes_or_no`, where the set has types of its own."""
     warnings.warn(

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks.parquet import find_shards, read_questions, yes_or_no
+from jomed.data.benchmarks.common import yes_or_no
+from jomed.data.benchmarks.parquet import find_shards, read_questions
 from jomed.data.sources import DataError
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig

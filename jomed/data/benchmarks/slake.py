@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from jomed.catalogue import BenchmarkConfig
+from jomed.data.benchmarks.common import yes_or_no
 from jomed.data.benchmarks.parquet import (
     find_shards,
     read_questions,
     warn_of_guesses,
-    yes_or_no,
 )
 from jomed.data.benchmarks.questions import (
     answer_type,

@@ -2,11 +2,10 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks.common import hold_out
+from jomed.data.benchmarks.common import hold_out_samples, yes_or_no
 from jomed.data.sources import clean_text, divide
 from jomed.data.tables import TableRow, read_rows
 from jomed.params import nearest
@@ -18,7 +17,6 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     "test": "test",
 }
-_CLOSED = ("yes", "no")
 
 
 def load(
@@ -41,14 +39,7 @@ def load(
         )
     samples, skipped = divide(_samples(root, benchmark))
     if not any(sample.split == "val" for sample in samples):
-        train = [sample.group for sample in samples if sample.split == "train"]
-        held_out = hold_out(train, settings.val_share, benchmark.name)
-        samples = [
-            replace(sample, split="val")
-            if sample.split == "train" and sample.group in held_out
-            else sample
-            for sample in samples
-        ]
+        samples = hold_out_samples(samples, settings.val_share, benchmark.name)
     return samples, skipped
 
 
@@ -90,7 +81,7 @@ def _sample(row: TableRow, benchmark: BenchmarkConfig, labels: Mapping[str, int]
     if not question:
         raise _RowError("empty text", "no question")
     if benchmark.task == "vqa":
-        answer, answer_type = _free_answer(row.cells)
+        answer, answer_type = _free_answer(question, row.cells)
     else:
         answer, answer_type = _label_answer(row.cells["answer"], benchmark, labels)
     return Sample(
@@ -127,12 +118,11 @@ def _label_answer(
     return ", ".join(map(str, places)), "labels"
 
 
-def _free_answer(cells: Mapping[str, str]) -> tuple[str, str]:
+def _free_answer(question: str, cells: Mapping[str, str]) -> tuple[str, str]:
     answer = clean_text(cells["answer"])
     if not answer:
         raise _RowError("empty text", "no answer")
-    guessed = "closed" if answer.lower() in _CLOSED else "open"
-    answer_type = cells.get("answer_type", guessed).lower()
+    answer_type = cells.get("answer_type", yes_or_no(question, answer)).lower()
     if answer_type not in ("closed", "open"):
         raise _RowError("unknown answer type", f"{cells['answer_type']!r} is not closed or open")
     return answer, answer_type

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks.common import hold_out, listed, read_flags
-from jomed.data.sources import MissingData, read_table
+from jomed.data.benchmarks.common import hold_out_samples, listed, read_flags
+from jomed.data.sources import MissingData, divide, read_table
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
 
@@ -22,21 +22,13 @@ def load(
     `settings.val_share` of the training images become one. It does not name patients, so each image
     is its own group. Raises DataError for a missing table or label column.
     """
-    rows: list[tuple[str, str, str]] = []
-    skipped: list[Skipped] = []
-    for folder in FOLDERS:
-        for item in _rows(root / benchmark.path, folder, benchmark):
-            if isinstance(item, Skipped):
-                skipped.append(item)
-            else:
-                rows.append((folder, *item))
-    train = [image_id for folder, image_id, _ in rows if folder == "train"]
-    held_out = hold_out(train, settings.val_share, benchmark.name)
+    home = root / benchmark.path
+    rows, skipped = divide(item for folder in FOLDERS for item in _rows(home, folder, benchmark))
     samples = [
         Sample(
             sample_id=f"{benchmark.name}:{folder}/{image_id}",
             benchmark=benchmark.name,
-            split="val" if folder == "train" and image_id in held_out else folder,
+            split=folder,
             image=f"{benchmark.path}/{folder}/{image_id}.dicom",
             question=benchmark.question or "",
             answer=answer,
@@ -48,13 +40,13 @@ def load(
         )
         for folder, image_id, answer in rows
     ]
-    return samples, skipped
+    return hold_out_samples(samples, settings.val_share, benchmark.name), skipped
 
 
 def _rows(
     home: Path, folder: str, benchmark: BenchmarkConfig
-) -> Iterator[tuple[str, str] | Skipped]:
-    """(image id, answer) of every usable row of one table."""
+) -> Iterator[tuple[str, str, str] | Skipped]:
+    """(folder, image id, answer) of every usable row of one table."""
     path = home / TABLE.format(folder)
     if not path.is_file():
         raise MissingData(f"{path} is missing; get {benchmark.title} from {benchmark.url}.")
@@ -74,5 +66,5 @@ def _rows(
         elif not (home / folder / f"{image_id}.dicom").is_file():
             yield Skipped(benchmark.name, image_id, "missing image", f"{folder}/{image_id}.dicom")
         else:
-            yield image_id, listed(flags)
+            yield folder, image_id, listed(flags)
         seen.add(image_id)

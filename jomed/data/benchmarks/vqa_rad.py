@@ -1,17 +1,15 @@
 """VQA-RAD: questions about radiological images, closed and open."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.benchmarks.common import hold_out
+from jomed.data.benchmarks.common import hold_out_samples, yes_or_no
 from jomed.data.benchmarks.parquet import (
     find_shards,
     read_questions,
     warn_of_guesses,
-    yes_or_no,
 )
 from jomed.data.benchmarks.questions import (
     answer_type,
@@ -50,14 +48,7 @@ def load(
         samples, skipped = _from_parquet(root, benchmark)
     else:
         samples, skipped = _from_json(root, benchmark)
-    train = [sample.group for sample in samples if sample.split == "train"]
-    held_out = hold_out(train, settings.val_share, benchmark.name)
-    return [
-        replace(sample, split="val")
-        if sample.split == "train" and sample.group in held_out
-        else sample
-        for sample in samples
-    ], skipped
+    return hold_out_samples(samples, settings.val_share, benchmark.name), skipped
 
 
 def _from_parquet(root: Path, benchmark: BenchmarkConfig) -> tuple[list[Sample], list[Skipped]]:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from jomed.data.names import NameIndex
+
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class ImageFiles:
     """File name -> folder, in about 16 bytes per file; where several have a name the first counts.
 
-    Names are kept as 64-bit hashes. Of two million names one that is not there has a chance of less
-    than one in a million to be taken for another; opening the image would then bring it to light.
+    Names are kept as in `NameIndex`.
     """
 
     def __init__(self, found: Iterable[tuple[str, str]]) -> None:
@@ -25,30 +26,25 @@ class ImageFiles:
             codes.append(places.setdefault(folder, len(places)))
             hashes.append(hash(name))
         self._folders = list(places)
-        self._hashes, first = np.unique(np.array(hashes, dtype=np.int64), return_index=True)
-        self._codes = np.array(codes, dtype=np.int32)[first]
-        self._counts = np.zeros(len(first), dtype=np.uint32)
+        self._names = NameIndex(np.array(hashes, dtype=np.int64))
+        self._codes = np.array(codes, dtype=np.int32)[self._names.first]
+        self._counts = np.zeros(len(self._names), dtype=np.uint32)
 
     def __len__(self) -> int:
-        return len(self._hashes)
+        return len(self._names)
 
     def folder(self, name: str) -> str | None:
         """What stands before a file's name in its address, or None where there is no such file."""
-        row = self._row(name)
+        row = self._names.row(name)
         return None if row is None else self._folders[self._codes[row]]
 
     def count(self, name: str) -> int:
         """How often this has been asked of a file that is there, this time included."""
-        row = self._row(name)
+        row = self._names.row(name)
         if row is None:
             raise KeyError(name)
         self._counts[row] += 1
         return int(self._counts[row])
-
-    def _row(self, name: str) -> int | None:
-        wanted = hash(name)
-        row = int(self._hashes.searchsorted(wanted))
-        return row if row < len(self) and self._hashes[row] == wanted else None
 
 
 def list_folders(folders: Iterable[Path], root: Path) -> Iterator[tuple[str, str]]:
