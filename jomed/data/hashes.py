@@ -6,7 +6,9 @@ another file format, compression or size, so it finds the same figure in another
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -60,6 +62,42 @@ def is_near(one: int, other: int) -> bool:
     return (one ^ other).bit_count() <= NEAR_BITS
 
 
+class HashLog:
+    """What an interrupted run knew already, in the order in which the same rows come again.
+
+    One line of JSON per batch of `with_hashes`, written when the batch is done; a line that a kill
+    has cut short counts as absent. Images that could not be opened are not kept: they are tried
+    again. Not to be used after the files behind the addresses have changed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._path.touch()
+        self._place = 0
+
+    def next(self, addresses: Iterable[str]) -> dict[str, ImageHashes] | None:
+        """The hashes of the next batch; None from the first one on that is not in the log."""
+        with self._path.open("rb") as file:
+            file.seek(self._place)
+            line = file.readline()
+        if line.endswith(b"\n"):
+            kept: dict[str, list[str] | None] = json.loads(line)
+            if kept.keys() == set(addresses):
+                self._place += len(line)
+                return {name: ImageHashes(*pair) for name, pair in kept.items() if pair}
+        os.truncate(self._path, self._place)
+        return None
+
+    def add(self, found: Mapping[str, ImageHashes | ImageError]) -> None:
+        """Write the batch that `next` did not know."""
+        pairs = {
+            name: None if isinstance(hashes, ImageError) else [hashes.sha, hashes.phash]
+            for name, hashes in found.items()
+        }
+        with self._path.open("ab") as file:
+            self._place += file.write(json.dumps(pairs).encode() + b"\n")
+
+
 def hash_images(
     addresses: Sequence[str], root: Path, threads: int
 ) -> Iterator[ImageHashes | ImageError]:
@@ -76,17 +114,23 @@ def hash_images(
 
 
 def with_hashes(
-    rows: Iterable[Row | Skipped], root: Path, threads: int = -1
+    rows: Iterable[Row | Skipped], root: Path, threads: int = -1, log: HashLog | None = None
 ) -> Iterator[Row | Skipped]:
     """Yield the rows with their image hashes filled in; unreadable images become Skipped.
 
     Few thousand rows are in memory at a time, and an image that several of them share is opened
-    once. What already is Skipped passes through.
+    once; those in the `log` of an interrupted run, which are the first ones, not again. What
+    already is Skipped passes through.
     """
     remaining = iter(rows)
     while batch := list(islice(remaining, _BATCH)):
         addresses = list(dict.fromkeys(row.image for row in batch if not isinstance(row, Skipped)))
-        found = dict(zip(addresses, hash_images(addresses, root, threads), strict=True))
+        known = None if log is None else log.next(addresses)
+        found: dict[str, ImageHashes | ImageError] = {**(known or {})}
+        absent = [address for address in addresses if address not in found]
+        found.update(zip(absent, hash_images(absent, root, threads), strict=True))
+        if log is not None and known is None:
+            log.add(found)
         for row in batch:
             yield row if isinstance(row, Skipped) else _hashed(row, found[row.image])
 

@@ -1,31 +1,28 @@
 """Opening any image of any data set as 8-bit RGB."""
 
-import math
 import os
 import threading
-import zipfile
 from bisect import bisect_right
 from functools import lru_cache
 from io import BytesIO
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jomed.data import dicom
 from jomed.data.archives import ZipIndex
+from jomed.data.npz import read_array
 from jomed.data.pixels import check_bytes, check_size, to_uint8
 
 FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 """What Pillow may take a file for. Other formats are not images of data sets, and to read some of
 them (EPS) it starts another program."""
 
-_DEFLATE_RATIO = 1032  # zip files of numpy cannot shrink more
 _cache_lock = threading.Lock()
 
 
@@ -81,6 +78,7 @@ def _open(address: str, root: Path) -> Image.Image:
         return to_rgb(Image.fromarray(dicom.read_dicom(data or _from_file(path))))
     with Image.open(path if data is None else BytesIO(data), formats=FORMATS) as image:
         check_size(*image.size)
+        ImageOps.exif_transpose(image, in_place=True)  # a camera's note on how it was held
         return to_rgb(image)
 
 
@@ -105,25 +103,7 @@ def _from_npz(path: Path, member: str) -> Image.Image:
 
 @lru_cache(maxsize=3)  # the three splits of one benchmark
 def _npz_array(path: Path, _changed: int, key: str) -> np.ndarray:
-    """One array of an npz file; ValueError before memory is taken for more than the file holds."""
-    with zipfile.ZipFile(path) as archive:
-        name = f"{key}.npy"
-        with archive.open(name) as file:
-            declared = _npy_size(file)
-        held = min(archive.getinfo(name).file_size, path.stat().st_size * _DEFLATE_RATIO)
-        if declared > held:
-            raise ValueError(f"{key} declares {declared} bytes, the file holds at most {held}")
-        with archive.open(name) as file:
-            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-    return array
-
-
-def _npy_size(file: IO[bytes]) -> int:
-    """Number of bytes that the header of an npy file says follow it."""
-    first = np.lib.format.read_magic(file) == (1, 0)
-    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return math.prod(shape) * dtype.itemsize
+    return read_array(path, key)
 
 
 def _from_zip(path: Path, member: str) -> bytes:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from jomed.config import RunConfig
 from jomed.data.corpora import load_corpus
-from jomed.data.hashes import UNREADABLE, is_near, with_hashes
+from jomed.data.hashes import UNREADABLE, HashLog, is_near, with_hashes
 from jomed.records import Duplicate, Record, Skipped
 
 Item = Record | Skipped | Duplicate
@@ -22,16 +22,17 @@ _DROPPED: dict[str, tuple[str, ...]] = {
 }
 
 
-def merge_corpora(config: RunConfig, root: Path) -> Iterator[Item]:
+def merge_corpora(config: RunConfig, root: Path, log: HashLog | None = None) -> Iterator[Item]:
     """Yield the records of `config.data.corpora`, in that order, and all that was left out.
 
     Every image is opened, in `config.runtime.threads` threads, which fills in its hashes and finds
     the broken ones. A record that has text and image of an earlier one is a duplicate as well;
     `config.data.duplicates` decides whether it is also a record. Memory grows by a few hundred
-    bytes per record. Raises DataError when a data set as a whole is missing or broken.
+    bytes per record. An interrupted run goes on with the hashes of its `log`. Raises DataError when
+    a data set as a whole is missing or broken.
     """
     finder = _DuplicateFinder(_DROPPED[config.data.duplicates])
-    for item in with_hashes(_unique_ids(config, root), root, config.runtime.threads):
+    for item in with_hashes(_unique_ids(config, root), root, config.runtime.threads, log):
         if isinstance(item, Skipped):
             yield item
             continue

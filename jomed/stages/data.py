@@ -11,6 +11,7 @@ from jomed.artifacts import Artifact, artifact, data_root
 from jomed.catalogue import BenchmarkConfig, CorpusConfig
 from jomed.config import RunConfig
 from jomed.data.benchmarks import load_benchmark
+from jomed.data.hashes import HashLog
 from jomed.data.merge import CorpusCounts, merge_corpora
 from jomed.data.sources import DataError, file_md5
 from jomed.progress import track
@@ -60,7 +61,7 @@ def prepare_corpora(config: RunConfig) -> Corpora:
         _require_same(made, tables)
     else:
         access = ", ".join(config.access)
-        with made.writing(profile=config.profile, access=access, tables=tables) as folder:
+        with made.resuming(profile=config.profile, access=access, tables=tables) as folder:
             _write_corpora(config, folder)
     return read_corpora(config)
 
@@ -85,17 +86,19 @@ def _require_same(made: Artifact, tables: Mapping[str, str]) -> None:
 
 
 def _write_corpora(config: RunConfig, folder: Path) -> None:
-    counts = CorpusCounts()
+    """Write all tables anew; an interrupted call leaves the image hashes, which take the time."""
+    counts, log = CorpusCounts(), folder / "hashes.jsonl"
     with ExitStack() as stack:
         add = {
             cls: stack.enter_context(row_writer(folder / f"{name}.parquet", schema))
             for name, (cls, schema) in _TABLES.items()
         }
-        items = merge_corpora(config, data_root(config))
+        items = merge_corpora(config, data_root(config), HashLog(log))
         for item in track(items, "reading records"):
             add[type(item)](item)
             counts.add(item)
     counts.table(config.data.corpora).to_parquet(folder / "counts.parquet")
+    log.unlink()
 
 
 def read_corpora(config: RunConfig) -> Corpora:

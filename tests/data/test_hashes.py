@@ -7,6 +7,7 @@ from tiny_sets import picture
 
 from jomed.data import hashes
 from jomed.data.hashes import (
+    HashLog,
     ImageHashes,
     hash_images,
     image_phash,
@@ -92,3 +93,29 @@ def test_rows_stream_through_in_order(
     assert isinstance(broken, Skipped)
     assert (broken.item, broken.reason) == ("r:2", "unreadable image")
     assert "bad.png" in broken.detail
+
+
+def test_an_interrupted_run_goes_on_with_its_hashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "_BATCH", 2)
+    for seed in range(7):
+        picture(seed).save(tmp_path / f"{seed}.png")
+    (tmp_path / "1.png").write_bytes(b"broken")
+    early = [Skipped("roco", str(place), "short text", "") for place in range(2)]
+    rows = [*early, *(record(f"r:{seed}", f"{seed}.png") for seed in range(7))]
+    whole, log = list(with_hashes(rows, tmp_path)), tmp_path / "log"
+    killed = with_hashes(rows, tmp_path, log=HashLog(log))
+    assert [next(killed) for _ in range(6)] == whole[:6]  # two Skipped, then two of four batches
+    assert log.read_bytes().count(b"\n") == 3
+    with log.open("ab") as file:
+        file.write(b'{"4.png": ["cut')
+
+    opened: list[str] = []
+    reader = hashes.open_image
+    monkeypatch.setattr(hashes, "open_image", lambda a, root: opened.append(a) or reader(a, root))
+    assert list(with_hashes(rows, tmp_path, log=HashLog(log))) == whole
+    assert sorted(opened) == ["1.png", "4.png", "5.png", "6.png"]  # broken, and not yet known
+    opened.clear()
+    assert list(with_hashes(rows[:2] + rows[4:], tmp_path, log=HashLog(log)))[2:] == whole[4:]
+    assert sorted(opened) == ["2.png", "3.png", "4.png", "5.png", "6.png"]  # other batches

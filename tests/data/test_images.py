@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import Decoder
@@ -64,6 +64,17 @@ def test_every_mode_becomes_rgb(image: Image.Image, first: tuple[int, int, int])
     converted = to_rgb(image)
     assert converted.mode == "RGB"
     assert converted.getpixel((0, 0)) == first
+
+
+def test_the_note_of_a_camera_turns_the_image(tmp_path: Path) -> None:
+    wide = Image.new("RGB", (6, 4))
+    wide.putpixel((0, 0), (255, 0, 0))
+    note = Image.Exif()
+    note[ExifTags.Base.Orientation] = 6  # the first row is the right side
+    wide.save(tmp_path / "held.png", exif=note)
+    turned = open_image("held.png", tmp_path)
+    assert turned.size == (4, 6)
+    assert turned.getpixel((3, 0)) == (255, 0, 0)
 
 
 def test_palette_with_transparency_lies_on_black(tmp_path: Path) -> None:

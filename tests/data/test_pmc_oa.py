@@ -45,8 +45,8 @@ def test_records_and_reasons(root: Path) -> None:
     assert [record.text for record in records][1:3] == ["(b) Axial CT.", "lower-case start"]
     assert [record.group for record in records][:3] == ["PMC9000001", "PMC9000002", "PMC9000003"]
     assert reasons(skipped) == {
-        "PMC9000004_F1_1.jpg": "missing image",
-        "PMC9000005_F1_1.jpg": "empty text",
+        "PMC9000004_F1_1": "missing image",
+        "PMC9000005_F1_1": "empty text",
         "line 6": "unreadable row",
         "line 8": "unreadable row",
         "line 9": "unreadable row",
@@ -56,7 +56,7 @@ def test_records_and_reasons(root: Path) -> None:
 
 def test_short_captions_follow_the_setting(root: Path) -> None:
     _, skipped = load_records("pmc_oa", root, data_config(min_text_chars=11))
-    assert reasons(skipped)["PMC9000001_Fig3_4.jpg"] == "short text"
+    assert reasons(skipped)["PMC9000001_Fig3_4"] == "short text"
 
 
 def test_browser_name_and_images_elsewhere(root: Path) -> None:
@@ -95,7 +95,7 @@ def test_file_names_cannot_leave_the_folder(root: Path) -> None:
     (root / "pmc_oa/pmc_oa.jsonl").write_text(json.dumps(row), encoding="utf-8")
     records, skipped = load_records("pmc_oa", root, data_config())
     assert not records
-    assert reasons(skipped) == {"../../secret.jpg": "missing image"}
+    assert reasons(skipped) == {"../../secret": "missing image"}
 
 
 def test_no_images_at_all(root: Path) -> None:

@@ -1,4 +1,6 @@
 import json
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +127,7 @@ def test_everything_left_out_has_a_reason(root: Path) -> None:
 def test_missing_and_broken_files(root: Path) -> None:
     home = root / "slake"
     (home / "imgs").rename(home / "pictures")
-    with pytest.raises(MissingData, match=r"imgs is missing; unpack imgs\.zip.*example\.org"):
+    with pytest.raises(MissingData, match=r"no imgs and no imgs\.zip.*example\.org"):
         load_samples(root, BENCHMARK, SETTINGS)
     (home / "test.json").write_text('{"version": 1}', encoding="utf-8")
     with pytest.raises(DataError, match="holds a dict"):
@@ -136,6 +138,22 @@ def test_missing_and_broken_files(root: Path) -> None:
     (home / "train.json").unlink()
     (home / "test.json").unlink()
     with pytest.raises(MissingData, match=r"train\.json is missing.*example\.org"):
+        load_samples(root, BENCHMARK, SETTINGS)
+
+
+def test_images_are_read_from_the_archive(root: Path) -> None:
+    home = root / "slake"
+    before, left_out = load_samples(root, BENCHMARK, SETTINGS)
+    with zipfile.ZipFile(home / "imgs.zip", "w") as archive:
+        for path in sorted((home / "imgs").rglob("*.jpg")):
+            archive.write(path, path.relative_to(home))
+    shutil.rmtree(home / "imgs")
+    packed, skipped = load_samples(root, BENCHMARK, SETTINGS)
+    assert packed[0].image == "slake/imgs.zip::imgs/xmlab1/source.jpg"
+    assert [s.image_sha for s in packed] == [s.image_sha for s in before]
+    assert reasons(skipped) == reasons(left_out)
+    (home / "imgs.zip").write_bytes((home / "imgs.zip").read_bytes()[:300])
+    with pytest.raises(DataError, match=r"imgs\.zip is not a whole zip"):
         load_samples(root, BENCHMARK, SETTINGS)
 
 

@@ -9,6 +9,8 @@ from tiny_run import Run
 
 from jomed.artifacts import MissingArtifact, artifact, data_root
 from jomed.config import RunConfig, load_config, with_overrides
+from jomed.data import hashes
+from jomed.data.merge import CorpusCounts
 from jomed.data.sources import DataError
 from jomed.phantom.world import planted_counts, provide_data
 from jomed.stages.data import prepare_corpora, prepare_samples, read_corpora, read_samples
@@ -58,6 +60,25 @@ def test_a_finished_stage_is_read_and_not_made_again(
 def test_made_twice_is_the_same(run: Run, tmp_path: Path) -> None:
     config = moved(run.config, tmp_path)
     pd.testing.assert_frame_equal(prepare_corpora(config).records, run.corpora.records)
+
+
+def test_an_interrupted_corpus_goes_on_to_the_same_files(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = moved(run.config, tmp_path)
+    with monkeypatch.context() as during:
+        during.setattr(CorpusCounts, "table", None)  # after all images were opened
+        with pytest.raises(TypeError):
+            prepare_corpora(config)
+    with pytest.raises(MissingArtifact, match="corpus"):
+        read_corpora(config)
+    opened: list[str] = []
+    reader = hashes.open_image
+    monkeypatch.setattr(hashes, "open_image", lambda a, root: opened.append(a) or reader(a, root))
+    pd.testing.assert_frame_equal(prepare_corpora(config).records, run.corpora.records)
+    assert len(opened) == run.corpora.counts["unreadable"].sum()
+    files = [artifact(one, "corpus").manifest()["files"] for one in (config, run.config)]
+    assert files[0] == files[1]
     pd.testing.assert_frame_equal(prepare_samples(config).samples, run.samples.samples)
     for stage in ("corpus", "samples"):
         contents = [artifact(c, stage).manifest()["content"] for c in (config, run.config)]

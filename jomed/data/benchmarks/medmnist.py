@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from jomed.catalogue import BenchmarkConfig
+from jomed.data.npz import read_array
 from jomed.data.sources import DataError, MissingData, file_md5
 from jomed.records import SPLITS, Sample, Skipped
 from jomed.settings import DataConfig
@@ -87,9 +88,7 @@ def _check_file(path: Path, benchmark: BenchmarkConfig) -> None:
 def _read_labels(path: Path, split: str, benchmark: BenchmarkConfig) -> np.ndarray:
     """Labels (N,) int of one split, whose images are uint8 (N, S, S) or (N, S, S, 3)."""
     try:
-        # A file of one's own: numpy leaves the one that it opens itself open when it is broken.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        images, labels = (read_array(path, f"{split}_{part}") for part in ("images", "labels"))
     except KeyError as error:
         raise DataError(f"{path} is not a MedMNIST file: {error}.") from error
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:

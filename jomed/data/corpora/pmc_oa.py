@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from zipfile import BadZipFile
 
 from jomed.catalogue import CorpusConfig
 from jomed.data.archives import list_members
+from jomed.data.corpora.figures import Figure, to_record
 from jomed.data.corpora.image_files import SUFFIXES, ImageFiles, list_folders
-from jomed.data.sources import DataError, clean_text, locate, text_problem
+from jomed.data.sources import DataError, locate
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
 
@@ -35,26 +37,18 @@ def load(root: Path, corpus: CorpusConfig, settings: DataConfig) -> Iterator[Rec
             detail = "not a JSON object with image and caption"
             yield Skipped(corpus.name, f"line {place}", "unreadable row", detail)
             continue
-        text = clean_text(caption)
-        problem = text_problem(text, settings.min_text_chars)
-        folder = images.folder(name)
-        if problem or folder is None:
-            detail = f"line {place}" + (f", {len(text)} characters" if problem else "")
-            yield Skipped(corpus.name, name, problem or "missing image", detail)
-            continue
-        key = f"{corpus.name}:{name.rpartition('.')[0] or name}"
-        count = images.count(name)
-        yield Record(
-            record_id=key if count == 1 else f"{key}#{count}",
-            source=corpus.name,
-            image=folder + name,
-            text=text,
+        figure = Figure(
+            name=name.rpartition(".")[0] or name,
+            place=f"line {place}",
+            caption=caption,
+            files=(name,),
             group=name.partition("_")[0],
             licence="per article",
-            access=corpus.access,
-            image_sha="",
-            image_phash="",
         )
+        record = to_record(figure, images, corpus, settings.min_text_chars)
+        if isinstance(record, Record) and (count := images.count(name)) > 1:
+            record = replace(record, record_id=f"{record.record_id}#{count}")
+        yield record
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
