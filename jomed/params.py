@@ -1,6 +1,8 @@
 """Reading the YAML files under params/, dotted overrides, and errors that name file and key."""
 
+import copy
 import difflib
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -49,6 +51,12 @@ def project_root() -> Path:
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
     """The mapping that a YAML or JSON text holds; anything else raises ConfigError."""
+    # A matrix reads the same few files for each of its runs: parsing them was most of the time.
+    return copy.deepcopy(_parsed(text, source))
+
+
+@functools.cache
+def _parsed(text: str, source: str) -> dict[str, Any]:
     try:
         values = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ConfigError) as error:
