@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from jomed.settings import Count, Positive, Settings, Size
+from jomed.shapes import EncoderShape, ReaderShape
 
 Access = Literal["open", "credentialed", "dua"]
 Split = Literal["train", "val", "test"]
@@ -159,23 +160,34 @@ class _ModelSource(Settings):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.model_id is None) == (getattr(self, "tiny", None) is None):
+        tiny = getattr(self, "tiny", None)
+        if (self.model_id is None) == (tiny is None):
             raise ValueError("give either model_id (a published model) or tiny (one trained here)")
+        if tiny is not None and getattr(self, "shape", None) is not None:
+            raise ValueError("the shape of a tiny model follows from tiny: set shape to null")
         return self
 
 
 class BackboneConfig(_ModelSource):
-    """A reader; ``token_budget`` is the number of tokens in one scoring batch."""
+    """A reader; ``token_budget`` is the number of tokens in one scoring batch.
+
+    ``shape`` may be null; what `plan` estimates from it is then unknown. It is no part of any hash.
+    """
 
     family: Literal["qwen2_vl", "pixtral"]
     dtype: Literal["float32", "bfloat16"]
     token_budget: Size
     tiny: TinyBackboneConfig | None
+    shape: ReaderShape | None = Field(exclude=True)
 
 
 class EncoderConfig(_ModelSource):
-    """An image-text encoder; ``model_id`` is an open_clip name, ``hf-hub:...`` or a folder."""
+    """An image-text encoder; ``model_id`` is an open_clip name, ``hf-hub:...`` or a folder.
+
+    ``shape`` may be null; what `plan` estimates from it is then unknown. It is no part of any hash.
+    """
 
     kind: Literal["open_clip"]
     batch_size: Size
     tiny: TinyEncoderConfig | None
+    shape: EncoderShape | None = Field(exclude=True)

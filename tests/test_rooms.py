@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from source_files import LIBRARY, ROOT, name_of, nodes
 
-BASE = ("settings", "params", "catalogue", "config", "storage", "artifacts", "records", "progress")
+BASE = (
+    *("settings", "shapes", "params", "catalogue", "config", "storage", "artifacts", "records"),
+    "progress",
+)
 ROOMS = ("data", "retrieval", "reading", "training", "evaluation", "reporting")
 # What each part may import besides itself and the base modules before it.
 ALLOWED: dict[str, set[str]] = {
