@@ -98,6 +98,19 @@ def named_target(config: RunConfig, source: Path) -> tuple[str, Path]:
     return label, folder / f"{name}.{label}.{digest}.ipynb"
 
 
+def planned_configs(
+    profile: str, matrix: str | None = None, only: Iterable[str] = ()
+) -> list[RunConfig]:
+    """The runs of a matrix that ``only`` keeps (see ``tasks``). Raises ConfigError."""
+    wanted = _selection(only)
+    matrix = matrix or profile
+    like = load_config(profile, **load_matrix(matrix)[0], matrix=matrix)
+    configs = [run for run in matrix_configs(like) if _chosen(run, wanted)]
+    if not configs:
+        raise ConfigError(f"no run of matrix {matrix!r} has {_listed(wanted)}")
+    return configs
+
+
 def tasks(profile: str, matrix: str | None = None, only: Iterable[str] = ()) -> list[Task]:
     """All tasks of a matrix (the profile's own unless given), in an order that can be executed.
 
@@ -105,11 +118,7 @@ def tasks(profile: str, matrix: str | None = None, only: Iterable[str] = ()) -> 
     compare all runs. Raises ConfigError.
     """
     wanted = _selection(only)
-    matrix = matrix or profile
-    like = load_config(profile, **load_matrix(matrix)[0], matrix=matrix)
-    configs = [run for run in matrix_configs(like) if _chosen(run, wanted)]
-    if not configs:
-        raise ConfigError(f"no run of matrix {matrix!r} has {_listed(wanted)}")
+    configs = planned_configs(profile, matrix, only)
     found: dict[Path, Task] = {}
     backbones: set[Path] = set()
     for notebook in MAKES:

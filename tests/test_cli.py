@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,8 @@ def test_help_names_every_command(call: Command) -> None:
         ("plan --profile tiny --matrix walktrough", "did you mean 'walkthrough'"),
         ("plan --profile tiny --only bakbone=tiny_pixtral", "did you mean 'backbone'"),
         ("plan --profile paper --matrix tiny", "choose a published model"),
+        ("plan --profile tiny --gpu h10", "no GPU 'h10' in params/gpus.yaml; did you mean 'h100'"),
+        ("plan --profile tiny --rate 0", "--rate 0: give the scored pairs per second"),
         ("run 04_train_reader -p sed 1", "did you mean 'seed'"),
         ("run 04_train_reader -p benchmark retnia", "did you mean 'retina'"),
         ("run 04_train_reader -p overrides stage2.setps:3", "overrides"),
@@ -81,17 +85,34 @@ def test_plan_lists_states_and_runs_nothing(call: Command, project: Path) -> Non
     first.target.parent.mkdir(parents=True)
     first.target.write_text("{}")
     assert call("plan", "--profile", "tiny", "--only", "benchmark=retina") == 0
-    lines = [line.split("  ", 1) for line in call.out.splitlines()]
+    listed = call.out.partition("\n\n")[0] + "\n"
+    lines = [line.split("  ", 1) for line in listed.splitlines()]
     found = {title.strip(): state.strip() for title, state in lines[:-1]}
     assert found["01_prepare_corpora all"] == "done"
     assert found["02_prepare_benchmarks retina"] == "ready"
     wait = "waiting for 04_train_reader retina.tiny_pixtral.s0"
     assert found["05_train_retriever retina.tiny_pixtral.s0"] == wait
-    assert call.out.splitlines()[-1] == "1 of 10 done"
+    assert listed.splitlines()[-1] == "1 of 10 done"
     assert list(project.glob("runs/*/*/*")) == [first.target]
-    listed = call.out
     assert call("matrix", "--profile", "tiny", "--only", "benchmark=retina", "--dry-run") == 0
     assert call.out == listed
+
+
+def test_plan_estimates_every_run(call: Command, tmp_path: Path) -> None:
+    file = tmp_path / "plan.csv"
+    assert call("plan", "--profile", "paper", "--gpu", "h100", "--csv", str(file)) == 0
+    assert "breast.qwen2_vl_7b         3       546/78/156" in call.out
+    assert "of the dense bfloat16 peak of NVIDIA H100 SXM, 989 TFLOP/s" in call.out
+    assert len(file.read_text().splitlines()) == 1 + 8 * 2
+    assert call("plan", "--profile", "tiny", "--only", "benchmark=retina", "--rate", "5") == 0
+    assert "Estimated, not measured." in call.out
+    assert "the given rate, 5 scored pairs/s" in call.out
+    assert "All 2 runs:" in call.out
+
+
+def test_planning_loads_no_deep_learning_library() -> None:
+    code = "import sys, jomed.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run((sys.executable, "-c", code), check=False).returncode == 0
 
 
 def test_a_finished_matrix_starts_nothing(
