@@ -169,10 +169,7 @@ class _ModelSource(Settings):
 
 
 class BackboneConfig(_ModelSource):
-    """A reader; ``token_budget`` is the number of tokens in one scoring batch.
-
-    ``shape`` may be null; what `plan` estimates from it is then unknown. It is no part of any hash.
-    """
+    """A reader; ``token_budget`` is the number of tokens in one scoring batch."""
 
     family: Literal["qwen2_vl", "pixtral"]
     dtype: Literal["float32", "bfloat16"]
@@ -182,10 +179,7 @@ class BackboneConfig(_ModelSource):
 
 
 class EncoderConfig(_ModelSource):
-    """An image-text encoder; ``model_id`` is an open_clip name, ``hf-hub:...`` or a folder.
-
-    ``shape`` may be null; what `plan` estimates from it is then unknown. It is no part of any hash.
-    """
+    """An image-text encoder; ``model_id`` is an open_clip name, ``hf-hub:...`` or a folder."""
 
     kind: Literal["open_clip"]
     batch_size: Size

@@ -1,4 +1,8 @@
-"""Sizes of published models: facts to plan with, which no result depends on."""
+"""Sizes of published models: facts to plan with, which no result depends on.
+
+They are no part of any hash. A model may state none (``shape: null``); what `plan` would estimate
+from them is then unknown.
+"""
 
 from jomed.settings import Settings, Size
 
