@@ -1,14 +1,12 @@
 """The command line: ``python -m jomed --help``."""
 
-import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jomed.config import ConfigError
-from jomed.forecast import forecasts, gpu_named, read_gpus, shared_work
-from jomed.forecast_table import forecast_lines, write_csv
+from jomed.forecast_table import forecast_report
 from jomed.matrix import run_matrix
 from jomed.plan import planned_configs, states, tasks
 from jomed.runner import NotebookError, end_with_matrix, parameter_value, run_notebook
@@ -53,7 +51,9 @@ def plan(
 ) -> None:
     """List the notebook executions of a matrix, and estimate what they take; nothing is run."""
     _print_plan(profile, matrix, only)
-    _print_forecast(profile, matrix, only, gpu, rate, csv)
+    typer.echo("")
+    for line in forecast_report(planned_configs(profile, matrix, only or []), gpu, rate, csv):
+        typer.echo(line)
 
 
 @app.command(
@@ -132,28 +132,6 @@ def _print_plan(profile: str, matrix: str | None, only: list[str] | None) -> Non
         typer.echo(f"{task.title:{width}}  {state}")
     done = sum(task.done for task, _ in rows)
     typer.echo(f"{done} of {len(rows)} done")
-
-
-def _print_forecast(
-    profile: str,
-    matrix: str | None,
-    only: list[str] | None,
-    gpu: str | None,
-    rate: float | None,
-    csv: Path | None,
-) -> None:
-    if rate is not None and not 0 < rate < math.inf:
-        raise ConfigError(f"--rate {rate:g}: give the scored pairs per second, more than 0")
-    assumptions, gpus = read_gpus()
-    chosen = None if gpu is None else gpu_named(gpu, gpus)
-    configs = planned_configs(profile, matrix, only or [])
-    rows = forecasts(configs, assumptions, chosen, rate)
-    shared = shared_work(configs, assumptions)
-    typer.echo("")
-    for line in forecast_lines(rows, shared, assumptions, chosen, rate):
-        typer.echo(line)
-    if csv is not None:
-        write_csv(csv, rows)
 
 
 def _pairs(words: list[str]) -> dict[str, object]:

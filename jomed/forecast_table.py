@@ -1,11 +1,13 @@
 """Forecasts as aligned lines of text, and as CSV."""
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from jomed.config import ConfigError, RunConfig
 from jomed.estimate import Assumptions, Gpu
-from jomed.forecast import Forecast, Shared
+from jomed.forecast import Forecast, Shared, forecasts, gpu_named, read_gpus, shared_work
 
 GB = 10**9
 UNKNOWN = "?"
@@ -20,6 +22,27 @@ HEADER = (
     "GPU GB",
     "disk",
 )
+
+
+def forecast_report(
+    configs: Sequence[RunConfig], gpu: str | None, rate: float | None, file: Path | None
+) -> list[str]:
+    """The lines to print about planned runs; their numbers go into the CSV ``file``, if given.
+
+    ``gpu`` is a name in params/gpus.yaml, ``rate`` a measured number of scored pairs per second.
+    Raises ConfigError.
+    """
+    if rate is not None and not 0 < rate < math.inf:
+        raise ConfigError(f"--rate {rate:g}: give the scored pairs per second, more than 0")
+    assumptions, gpus = read_gpus()
+    chosen = None if gpu is None else gpu_named(gpu, gpus)
+    rows = forecasts(configs, assumptions, chosen, rate)
+    if file is not None:
+        try:
+            write_csv(file, rows)
+        except OSError as error:
+            raise ConfigError(f"--csv {file}: {error.strerror}; name another file") from None
+    return forecast_lines(rows, shared_work(configs, assumptions), assumptions, chosen, rate)
 
 
 def forecast_lines(

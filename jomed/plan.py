@@ -117,8 +117,9 @@ def tasks(profile: str, matrix: str | None = None, only: Iterable[str] = ()) -> 
     ``only`` ("benchmark=retina") keeps the runs with these values and leaves out the notebooks that
     compare all runs. Raises ConfigError.
     """
-    wanted = _selection(only)
-    configs = planned_configs(profile, matrix, only)
+    chosen = list(only)
+    wanted = _selection(chosen)
+    configs = planned_configs(profile, matrix, chosen)
     found: dict[Path, Task] = {}
     backbones: set[Path] = set()
     for notebook in MAKES:

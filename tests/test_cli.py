@@ -59,6 +59,7 @@ def test_help_names_every_command(call: Command) -> None:
         ("plan --profile tiny --only bakbone=tiny_pixtral", "did you mean 'backbone'"),
         ("plan --profile paper --matrix tiny", "choose a published model"),
         ("plan --profile tiny --gpu h10", "no GPU 'h10' in params/gpus.yaml; did you mean 'h100'"),
+        ("plan --profile tiny --csv nowhere/plan.csv", "--csv nowhere/plan.csv: No such file"),
         ("plan --profile tiny --rate 0", "--rate 0: give the scored pairs per second"),
         ("run 04_train_reader -p sed 1", "did you mean 'seed'"),
         ("run 04_train_reader -p benchmark retnia", "did you mean 'retina'"),

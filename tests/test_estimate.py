@@ -1,5 +1,6 @@
 """FLOPs, memory and hours, worked out by hand, and the stated sizes of published readers."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,13 @@ def test_flops_of_a_training_example(vision: bool) -> None:
     assert training_flops(SMALL, shorter, 2, stage1) == 2 * LANGUAGE + 3 * ATTENTION + 2 * seen
 
 
+def test_checkpointing_computes_the_forward_pass_again() -> None:
+    kept = run_of("qwen2_vl_7b").stage1.model_dump()
+    again = SimpleNamespace(**{**kept, "lora_vision": True, "gradient_checkpointing": True})
+    found = training_flops(SMALL, SIZE, 0, again)  # type: ignore[arg-type]
+    assert found == 3 * LANGUAGE + 4 * ATTENTION + 2 * (3 * VISION + 4 * LOOKING)
+
+
 def test_flops_of_the_stages_and_their_hours() -> None:
     config = run_of("qwen2_vl_7b")
     load = Workload(examples=7, checks=5, pairs=Spread(1, 4, 9), scored=6, generated=2)
@@ -173,6 +181,24 @@ def test_size_of_a_prompt() -> None:
     several = load_config("paper", "slake", "qwen2_vl_7b", "biomedclip")
     found = prompt_size(several, shape, 2.5, assumptions)
     assert found == PromptSize(tokens=2 * 81 + 500 + 60, nodes=10, patches=324)
+
+
+def test_fewer_pixels_make_a_shorter_prompt() -> None:
+    config, assumptions = run_of("qwen2_vl_7b"), read_gpus()[0]
+    limits = SimpleNamespace(**{**config.prompt.model_dump(), "max_pixels": 150 * 150})
+    shape = shape_of("qwen2_vl_7b")
+    whole = prompt_size(config, shape, 5.0, assumptions)
+    fewer = prompt_size(config.model_copy(update={"prompt": limits}), shape, 5.0, assumptions)
+    # 9 x 9 tokens of 252 px, and 5 x 5 of 140 px
+    assert (whole.tokens - fewer.tokens, fewer.patches) == (2 * (81 - 25), 100)
+
+
+@pytest.mark.parametrize(("quantisation", "bits"), [("8bit", 8), ("4bit", 4), (None, 16)])
+def test_only_the_layers_are_quantised(quantisation: str | None, bits: int) -> None:
+    backbone = SimpleNamespace(dtype="bfloat16", quantisation=quantisation)
+    # 840 weights in the layers; 160 in the tables and 100 of the vision tower stay
+    found = weight_bytes(backbone, SMALL)  # type: ignore[arg-type]
+    assert found == 840 * bits // 8 + 260 * 2
 
 
 def test_memory_while_scoring() -> None:
