@@ -26,6 +26,7 @@ class Assumptions(Settings):
     characters_per_token: Positive
     markup_tokens: Size
     tokens_per_answer: Size
+    nodes_per_answer: Positive
     answers_per_set: dict[str, Size]
     bytes_per_record: Size
     bytes_per_score_key: Size
@@ -127,7 +128,7 @@ def prompt_size(
     characters = config.prompt.max_text_chars + len(config.benchmark.question or "")
     text = math.ceil(characters / assumptions.characters_per_token) + assumptions.markup_tokens
     single = config.benchmark.task == "single_label"
-    nodes = 0 if single else math.ceil(answers * assumptions.tokens_per_answer)
+    nodes = 0 if single else math.ceil(answers * assumptions.nodes_per_answer)
     return PromptSize(IMAGES * tokens + text, nodes, patches)
 
 

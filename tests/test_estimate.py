@@ -169,7 +169,7 @@ def test_tokens_of_an_image_are_those_of_the_processors(side: int) -> None:
 
 def test_size_of_a_prompt() -> None:
     assumptions = read_gpus()[0].model_copy(
-        update={"characters_per_token": 4.0, "markup_tokens": 60, "tokens_per_answer": 4}
+        update={"characters_per_token": 4.0, "markup_tokens": 60, "nodes_per_answer": 4.0}
     )
     config = run_of("qwen2_vl_7b")
     # 2,000 characters of the record and 45 of the question, at 4 per token

@@ -32,6 +32,7 @@ ASSUMPTIONS = Assumptions(
     characters_per_token=4.0,
     markup_tokens=60,
     tokens_per_answer=4,
+    nodes_per_answer=4.0,
     answers_per_set={"multi_label": 200, "vqa": 10},
     bytes_per_record=600,
     bytes_per_score_key=50,
