@@ -16,11 +16,11 @@ from jomed.catalogue import Access
 from jomed.progress import track
 from jomed.reading.closing_prompt import (
     PROMPT,
+    REPLY_SCHEMA,
     OpenQuestion,
     checked_options,
     messages,
     parse_options,
-    reply_schema,
 )
 from jomed.reading.closing_store import Line, appending, locked_store, read_store
 from jomed.reading.endpoint import BadReplyError, Endpoint, EndpointError
@@ -142,7 +142,7 @@ class Closer:
             try:
                 reply = endpoint.ask(
                     messages(question, self.count, problem),
-                    reply_schema(self.count) if self.settings.enforce_schema else None,
+                    REPLY_SCHEMA if self.settings.enforce_schema else None,
                 )
                 return parse_options(reply.text, question.gold, self.count), reply.model
             except BadReplyError as error:

@@ -24,6 +24,13 @@ nothing that includes it and nothing that it includes;
 - differs in meaning from the other wrong answers;
 - is a real answer: not "none of these", "all of these" or "unknown".
 Reply with JSON and nothing else: {{"options": ["first wrong answer", ...]}}"""
+# Without the number of options: not every server that enforces schemas knows such bounds.
+REPLY_SCHEMA: dict[str, object] = {
+    "type": "object",
+    "properties": {"options": {"type": "array", "items": {"type": "string"}}},
+    "required": ["options"],
+    "additionalProperties": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +69,6 @@ def messages(
         {"role": "system", "content": PROMPT.format(count=count)},
         {"role": "user", "content": asked},
     ]
-
-
-def reply_schema(count: int) -> dict[str, object]:
-    """Return the JSON schema of a reply with this many options."""
-    options = {"type": "array", "items": {"type": "string"}}
-    return {
-        "type": "object",
-        "properties": {"options": {**options, "minItems": count, "maxItems": count}},
-        "required": ["options"],
-        "additionalProperties": False,
-    }
 
 
 class _Options(BaseModel):

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,10 @@ import pytest
 import yaml
 from closing_cases import closer_for, questions
 from fake_endpoint import SERVED, Answer, FakeEndpoint, asked_in, usual
-from reading_cases import killed, make_config, sample_frame
+from reading_cases import make_config, sample_frame
 
 from jomed.config import project_root
 from jomed.data.guard import AccessError
-from jomed.reading import closing_store
 from jomed.reading.closing import ClosingError
 from jomed.reading.closing_prompt import (
     OpenQuestion,
@@ -27,6 +28,24 @@ from jomed.reading.closing_prompt import (
 from jomed.reading.closing_store import read_store
 from jomed.reading.endpoint import BadReplyError, EndpointError
 from jomed.settings import ClosingConfig
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from closing_cases import closer_for, questions
+from jomed.reading import closing_store
+
+store, url, place = sys.argv[1:]
+written = iter(range(1, 100))
+
+def kill_at_place(descriptor):
+    if next(written) == int(place):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+closing_store.os.fsync = kill_at_place
+closer_for(Path(store), endpoint=url, parallel=1).close(questions(10))
+"""
+"""A process that is killed when it has written so many lines."""
 
 
 def lines(store: Path) -> list[dict[str, Any]]:
@@ -62,8 +81,8 @@ def test_question_answer_and_number_are_all_that_is_sent(store: Path) -> None:
     assert "exactly 3 wrong answers" in body["messages"][0]["content"]
     assert "sample-7" not in json.dumps(body)
     assert set(body) == {"path", "model", "messages", "response_format"}
-    array = body["response_format"]["json_schema"]["schema"]["properties"]["options"]
-    assert (array["minItems"], array["maxItems"]) == (3, 3)
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert schema["properties"] == {"options": {"type": "array", "items": {"type": "string"}}}
 
 
 def test_a_server_that_knows_no_schema_is_sent_none(store: Path) -> None:
@@ -254,23 +273,14 @@ def test_two_runs_at_once_ask_every_question_once(store: Path) -> None:
     assert len(lines(store)) == 20
 
 
-@pytest.mark.parametrize("place", [1, 4, 9])
+@pytest.mark.parametrize("place", [1, 6])
 def test_a_kill_loses_no_answer_and_no_other_is_asked_again(store: Path, place: int) -> None:
     with FakeEndpoint() as fake:
-
-        def work() -> None:
-            written = iter(range(1, 100))
-
-            def kill_at_place(descriptor: int) -> None:
-                if next(written) == place:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            closing_store.os.fsync = kill_at_place  # type: ignore[attr-defined]
-            closer_for(store, endpoint=fake.url, parallel=1).close(questions(10))
-
-        assert killed(work)
-        kept = {line["sample"] for line in lines(store)}
-        assert len(kept) == place
+        command = [sys.executable, "-c", KILLED, str(store), fake.url, str(place)]
+        path = {"PYTHONPATH": str(Path(__file__).parent)}
+        done = subprocess.run(command, env={**os.environ, **path}, check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert len(lines(store)) == place
         asked = len(fake.requests)
         closed = closer_for(store, endpoint=fake.url).close(questions(10))
         assert len(fake.requests) == asked + 10 - place
