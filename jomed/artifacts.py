@@ -25,8 +25,8 @@ __all__ = [
 _CORPUS = ("data", "corpora")
 _INDEX = (*_CORPUS, "encoder", "index")
 _READER = (*_INDEX, "benchmark", "backbone", "prompt", "stage1", "seed")
-# The answer sets, and with them the loss, depend on the number of distractors.
-_HEAD = (*_READER, "stage2", "inference.distractors")
+# The answer sets, and with them the loss, depend on how many wrong answers come from where.
+_HEAD = (*_READER, "stage2", "inference.distractors", "closing.method", "closing.model")
 # Stage -> the notebook that makes it, the sections that can change it, what its label names.
 _STAGES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "world": ("01_prepare_corpora", ("data.world",), ()),

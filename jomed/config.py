@@ -58,6 +58,9 @@ HASHED = (
     "stage1",
     "stage2",
     "inference",
+    # Where answers are kept and asked for does not count; see jomed.stages.closing for the answers.
+    "closing.method",
+    "closing.model",
     "evaluation",
 )
 _IPYTHON_NAMES = frozenset({"In", "Out", "exit", "quit", "get_ipython"})

@@ -84,7 +84,7 @@ def diagnose_sample(
     # As at the test split: the gold answer decides nothing, not even the answer set.
     asked = pd.concat([samples[samples["split"] == "train"], chosen.assign(split="test")])
     asked = asked.drop_duplicates("sample_id", keep="last")
-    sets = answer_sets(asked, config.benchmark, config.inference, seed=0)
+    sets = answer_sets(asked, config.benchmark)
     return _diagnose(config, reader, chosen.assign(split="test"), sets, methods, data_root(config))
 
 
@@ -111,7 +111,7 @@ def diagnose_image(
         sample = _own_sample(config, root, address, asked, answers is not None)
         row = pd.DataFrame([{name: getattr(sample, name) for name in Sample.__slots__}])
         samples = pd.concat([read_samples(config).samples.query("split == 'train'"), row])
-        sets = answer_sets(samples, config.benchmark, config.inference, seed=0)
+        sets = answer_sets(samples, config.benchmark)
         if answers is not None:
             sets[sample.sample_id] = AnswerSet(tuple(answers))
         data = config.data.model_copy(update={"root": str(root)})

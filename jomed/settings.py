@@ -1,5 +1,6 @@
 """The settings of a run as frozen, strict models; ``jomed.config`` fills them from params/."""
 
+import re
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,6 +14,10 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 HeadName = Literal["text", "image"]
 HEAD_NAMES: tuple[HeadName, ...] = get_args(HeadName)
 LossName = Literal["posterior_kl", "perplexity_distillation", "emdr2", "reverse_kl"]
+
+_ADDRESS = re.compile(
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?(/[A-Za-z0-9._~/-]*)?"
+)
 
 
 class Settings(BaseModel):
@@ -153,13 +158,46 @@ class Stage2Config(Settings):
 
 
 class InferenceConfig(Settings):
-    """Inference (Eq. 3); ``distractors`` wrong answers close an open question."""
+    """Inference (Eq. 3); ``distractors`` wrong answers close an open question (see `closing`)."""
 
     candidates_per_head: Size
     fusion: Literal["probability", "released_logits"]
     tau_f: Positive
     max_new_tokens: Size
     distractors: Size
+
+
+class ClosingConfig(Settings):
+    """Where the wrong answers come from that close an open question (method, section 4.1).
+
+    ``distractors`` draws them from the training answers. ``llm`` takes those of ``model``, which
+    are kept in the JSONL file ``store`` (a relative path starts at the folder of params/). What it
+    lacks is asked of ``endpoint``, the base URL of an OpenAI-compatible server (null: nothing is
+    asked), with the credential in the environment variable ``key_variable`` (null: the server
+    wants none). ``parallel`` requests run at once, each with ``timeout`` seconds per try and
+    ``tries`` tries in all; ``enforce_schema`` asks the server to let only the wanted JSON pass.
+    """
+
+    method: Literal["distractors", "llm"]
+    model: str | None
+    store: str | None
+    endpoint: str | None
+    key_variable: str | None
+    parallel: Size
+    timeout: Positive
+    tries: Size
+    enforce_schema: bool
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        # No message shows a value: what stands in the wrong place may be a secret.
+        if self.method == "llm" and (self.model is None or self.store is None):
+            raise ValueError("method llm needs a model and a store")
+        if self.endpoint is not None and not _ADDRESS.fullmatch(self.endpoint):
+            raise ValueError("endpoint must be like http://127.0.0.1:8000/v1: no user, no query")
+        if self.key_variable is not None and not re.fullmatch(r"[A-Za-z_]\w*", self.key_variable):
+            raise ValueError("key_variable names an environment variable, it is no credential")
+        return self
 
 
 class EvaluationConfig(Settings):
@@ -194,5 +232,6 @@ class ProfileConfig(Settings):
     stage1: Stage1Config
     stage2: Stage2Config
     inference: InferenceConfig
+    closing: ClosingConfig
     evaluation: EvaluationConfig
     runtime: RuntimeConfig

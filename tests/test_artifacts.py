@@ -51,6 +51,7 @@ def changed_by(profile: str = "tiny", **change: Any) -> set[str]:
 
 READER = {"reader", "head_text", "head_image", "evaluation"}
 EVERYTHING = {*STAGES, "scores"}
+LLM = {"closing.method": "llm", "closing.model": "o3", "closing.store": "x.jsonl"}
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,12 @@ def test_a_change_moves_every_later_stage(change: dict[str, Any], stages: set[st
     [
         ({"stage2.steps": 9}, READER - {"reader"}),
         ({"inference.distractors": 9}, READER - {"reader"}),
+        (LLM, READER - {"reader"}),
+        ({**LLM, "closing.model": "o4"}, READER - {"reader"}),
+        (
+            {"closing.store": "x.jsonl", "closing.endpoint": "http://h/v1", "closing.parallel": 9},
+            set(),
+        ),
         ({"inference.candidates_per_head": 9}, {"evaluation"}),
         ({"evaluation.confidence": 0.9}, {"evaluation"}),
         ({"runtime.threads": 9}, set()),

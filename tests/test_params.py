@@ -73,6 +73,9 @@ def test_profile_overrides_give_way_to_the_callers() -> None:
         ({"profile": "paper"}, ["'tiny_qwen2vl'", "synthetic world", "published model"]),
         ({"overrides": {"encoder.model_id": "ViT-B-32"}}, ["overrides", "either model_id"]),
         ({"overrides": {"data.corpora": ["training_split"]}}, ["record_text"]),
+        ({"overrides": {"closing.method": "llm"}}, ["closing", "needs a model and a store"]),
+        ({"overrides": {"closing.method": "gpt"}}, ["closing.method", "distractors"]),
+        ({"overrides": {"closing.tries": 0}}, ["closing.tries", "greater than 0"]),
     ],
 )
 def test_wrong_settings_are_refused_with_a_reason(
@@ -82,6 +85,28 @@ def test_wrong_settings_are_refused_with_a_reason(
         load_config(**arguments)  # type: ignore[arg-type]
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("endpoint", "https://user:sk-secret@example.org/v1"),
+        ("endpoint", "https://example.org/v1?key=sk-secret"),
+        ("endpoint", "http://sk-secret\\@127.0.0.1/v1"),
+        ("endpoint", "sk-secret"),
+        ("key_variable", "sk-secret"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_refused_and_not_repeated(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"closing: {key}") as caught:
+        load_config(overrides={f"closing.{key}": value})
+    assert "secret" not in str(caught.value)
+
+
+def test_plain_addresses_are_endpoints() -> None:
+    plain = ("http://127.0.0.1:8000/v1", "https://api.example.org/v1/", "http://[::1]:8000")
+    for address in plain:
+        assert load_config(overrides={"closing.endpoint": address}).closing.endpoint == address
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
 """What credentialed data must not do: leave the host."""
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
+
+# A host and a port. With a user name, a backslash or blanks, programs disagree about the host.
+_PLAIN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?")
 
 
 class AccessError(Exception):
@@ -12,16 +16,28 @@ class AccessError(Exception):
 def require_local(endpoint: str, access: Iterable[str]) -> None:
     """Refuse to use a remote endpoint (URL) for records or samples of these access levels.
 
-    Open data may go anywhere. All others may only go to this host: a loopback address. A host in
+    Open data may go anywhere. All others may only go to this host: see ``is_local``. A host in
     the same network is remote: whether it is covered by the licence is not for a program to know.
     Raises AccessError.
     """
     closed = sorted(set(access) - {"open"})
-    if closed and not _is_loopback(urlsplit(endpoint).hostname or ""):
+    if closed and not is_local(endpoint):
         raise AccessError(
             f"{endpoint} is not on this host, and {' and '.join(closed)} data must not leave it. "
             "Serve the model on this host (http://127.0.0.1:...), or use open data only."
         )
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether a URL names this host: a loopback address, or "localhost".
+
+    Other names are remote, whatever they resolve to: that may have changed by the next request.
+    """
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError:  # no URL, or one that hides its host behind look-alike characters
+        return False
+    return _PLAIN.fullmatch(parts.netloc) is not None and _is_loopback(parts.hostname or "")
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.settings import InferenceConfig
 
 YES_NO = ("no", "yes")
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -104,19 +103,22 @@ def pool_answer_set(generations: Iterable[str]) -> AnswerSet:
 
 
 def answer_sets(
-    samples: pd.DataFrame, benchmark: BenchmarkConfig, inference: InferenceConfig, seed: int
+    samples: pd.DataFrame,
+    benchmark: BenchmarkConfig,
+    wrong_options: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, AnswerSet]:
     """Return the answer set of every sample that has one (method, section 4.1), by sample id.
 
     ``single_label``: the label strings. ``multi_label``: the distinct answers of the training
     split. Closed questions: {no, yes}, else the training answers of the question's type. Open
-    questions of training and validation: the gold answer and ``inference.distractors`` wrong
-    ones; those of the test split get no set here (see ``pool_answer_set``). The gold answer of
-    a test sample is never read; that of a validation sample only for its open questions.
+    questions of training and validation: the gold answer and their ``wrong_options`` (by sample
+    id; see ``drawn_distractors`` and `jomed.reading.closing`), without these no set; those of the
+    test split get none here (see ``pool_answer_set``). The gold answer of a test sample is never
+    read; that of a validation sample only for its open questions.
     """
     train = samples[samples["split"] == "train"]
     if benchmark.task == "vqa":
-        return _vqa_sets(samples, train, benchmark, inference, seed)
+        return _vqa_sets(samples, _spoken(train, benchmark), benchmark, wrong_options or {})
     if benchmark.task == "single_label":
         shared = AnswerSet(benchmark.answers)
     else:
@@ -126,27 +128,51 @@ def answer_sets(
     return dict.fromkeys(samples["sample_id"], shared)
 
 
+def drawn_distractors(
+    samples: pd.DataFrame, benchmark: BenchmarkConfig, count: int, seed: int
+) -> dict[str, list[str]]:
+    """Draw ``count`` wrong options for the open questions of training and validation.
+
+    They are training answers of the same question type, and of the others where those run out; by
+    sample id. The draw depends on seed, sample id and training answers alone.
+    """
+    spoken = _spoken(samples[samples["split"] == "train"], benchmark)
+    pool = _by_type(spoken[spoken["answer_type"] == "open"])
+    drawn = {}
+    for row in samples[open_to_training(samples)].itertuples(index=False):
+        rng = np.random.default_rng(_sample_seed(seed, str(row.sample_id)))
+        gold = spoken_answer(str(row.answer), benchmark)
+        kind = str(row.question_type)
+        drawn[str(row.sample_id)] = _distractors(gold, kind, pool, count, rng)
+    return drawn
+
+
+def open_to_training(samples: pd.DataFrame) -> pd.Series:
+    """Which samples are open questions whose gold answer may be read: not those of the test."""
+    return (samples["answer_type"] == "open") & (samples["split"] != "test")
+
+
+def _spoken(samples: pd.DataFrame, benchmark: BenchmarkConfig) -> pd.DataFrame:
+    return samples.assign(answer=[spoken_answer(a, benchmark) for a in samples["answer"]])
+
+
 def _vqa_sets(
     samples: pd.DataFrame,
     train: pd.DataFrame,
     benchmark: BenchmarkConfig,
-    inference: InferenceConfig,
-    seed: int,
+    wrong_options: Mapping[str, Sequence[str]],
 ) -> dict[str, AnswerSet]:
-    spoken = train.assign(answer=[spoken_answer(a, benchmark) for a in train["answer"]])
-    closed = _by_type(spoken[spoken["answer_type"] == "closed"])
-    open_answers = _by_type(spoken[spoken["answer_type"] == "open"])
+    closed = _by_type(train[train["answer_type"] == "closed"])
     sets: dict[str, AnswerSet] = {}
     for row in samples.itertuples(index=False):
+        sample_id = str(row.sample_id)
         gold = spoken_answer(str(row.answer), benchmark) if row.split != "test" else None
-        kind = str(row.question_type)
         if row.answer_type == "closed":
             said = gold if row.split == "train" else None
-            sets[str(row.sample_id)] = _closed_set(str(row.question), kind, said, closed)
-        elif gold is not None:
-            rng = np.random.default_rng(_sample_seed(seed, str(row.sample_id)))
-            wrong = _distractors(gold, kind, open_answers, inference.distractors, rng)
-            sets[str(row.sample_id)] = AnswerSet(tuple(sorted([gold, *wrong])))
+            sets[sample_id] = _closed_set(str(row.question), str(row.question_type), said, closed)
+        elif gold is not None and sample_id in wrong_options:
+            wrong = [spoken_answer(option, benchmark) for option in wrong_options[sample_id]]
+            sets[sample_id] = AnswerSet(tuple(sorted([gold, *wrong])))
     return sets
 
 

@@ -101,7 +101,7 @@ def open_examiner(config: RunConfig, reader: Reader) -> Examiner:
     samples = read_samples(config).samples
     test = _tested(config, samples)
     finder = Finder(config, test)
-    sets = answer_sets(samples, config.benchmark, config.inference, seed=0)
+    sets = answer_sets(samples, config.benchmark)
     wanted = set(finder.queries.ids)
     kept = {sample_id: answers for sample_id, answers in sets.items() if sample_id in wanted}
     return Examiner(config, reader, finder, finder.queries.samples, kept)

@@ -16,18 +16,24 @@ from jomed.reading.reader import Reader
 from jomed.reading.scores import ScoreTable
 from jomed.reading.scoring import Pair, score_pairs, table_key
 from jomed.settings import HeadName
+from jomed.stages.closing import note_options, require_noted_options, wrong_options
 from jomed.stages.data import read_samples
 from jomed.stages.finished import OUTCOME
 from jomed.stages.index import Finder
-from jomed.training.retriever import HEAD_FILE, train_head
+from jomed.training.retriever import HEAD_FILE, HeadReport, train_head
 
 
 def prepare_head(config: RunConfig, head: HeadName, reader: Reader) -> Path:
-    """Train one head (artefact `head_text` or `head_image`); returns its weight file."""
+    """Train one head (artefact `head_text` or `head_image`); returns its weight file.
+
+    Raises ConfigError where it is there but was trained on other options of open questions.
+    """
     torch.set_num_threads(config.runtime.threads)
     made = artifact(config, f"head_{head}")
-    if not made.is_complete():
-        samples = read_samples(config).samples
+    samples = read_samples(config).samples
+    if made.is_complete():
+        require_noted_options(config, made.path, samples)
+    else:
         sets, gold = training_answers(config, samples)
         usable = samples[samples["sample_id"].isin(list(gold))]
         finder = Finder(config, usable)
@@ -35,6 +41,7 @@ def prepare_head(config: RunConfig, head: HeadName, reader: Reader) -> Path:
             closing(ScoreTable(score_table_path(config), table_key(reader))) as table,
             made.resuming(**stamp(config)) as folder,
         ):
+            note_options(config, folder, samples)
 
             def score(pairs: Sequence[Pair]) -> list[np.ndarray]:
                 return score_pairs(reader, table, samples, finder.records, pairs, sets, config)
@@ -51,17 +58,15 @@ def prepare_head(config: RunConfig, head: HeadName, reader: Reader) -> Path:
                 data_root(config),
                 folder,
             )
-            facts = {
-                "steps": report.steps,
-                "first": report.first,
-                "best": report.best,
-                "best_step": report.best_step,
-                "excluded": report.excluded,
-                "pairs_scored": len(table),
-                "samples_without_gold": int((samples["split"] != "test").sum()) - len(usable),
-            }
+            lost = int((samples["split"] != "test").sum()) - len(usable)
+            facts = {**_facts(report), "pairs_scored": len(table), "samples_without_gold": lost}
             (folder / OUTCOME).write_text(json.dumps(facts, indent=1) + "\n")
     return made.require() / HEAD_FILE
+
+
+def _facts(report: HeadReport) -> dict[str, float]:
+    names = ("steps", "first", "best", "best_step", "excluded")
+    return {name: getattr(report, name) for name in names}
 
 
 def training_answers(
@@ -70,9 +75,9 @@ def training_answers(
     """Answer sets of all samples that have one, and the gold position of train and val samples.
 
     Validation samples whose gold answer was never seen in training have no position: they cannot
-    be part of the validation likelihood.
+    be part of the validation likelihood. Open questions are closed as `closing` says.
     """
-    sets = answer_sets(samples, config.benchmark, config.inference, seed=0)
+    sets = answer_sets(samples, config.benchmark, wrong_options(config, samples))
     seen = samples[samples["split"] != "test"]
     gold = {
         str(sample_id): sets[sample_id].index(answer)

@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ from tiny_sets import benchmark_config, data_config, run_config
 
 from jomed.config import read_corpus
 from jomed.data.corpora import load_corpus
-from jomed.data.guard import AccessError, require_local
+from jomed.data.guard import AccessError, is_local, require_local
 from jomed.data.merge import merge_corpora
 from jomed.data.sources import DataError
 from jomed.phantom.formats import mimic_cxr
@@ -27,13 +28,38 @@ def test_this_host_may_see_everything(endpoint: str) -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["https://api.example.org/v1", "http://10.0.0.5:8000", "http://localhost.example.org", "", "x"],
+    [
+        *("https://api.example.org/v1", "http://10.0.0.5:8000", "http://localhost.example.org"),
+        *("", "x", "http://", "http://0.0.0.0:8000", "http://127.0.0.1.example.org:8000/v1"),
+        *("http://127.0.0.1@example.org", "http://localhost:80@example.org/v1"),
+        *(
+            "http://user@127.0.0.1:8000",
+            "http://127.0.0.1\\@example.org",
+            "http://[::1]@example.org",
+        ),
+        *("http://example.org\\@127.0.0.1", "http://127.0.0.1 .example.org", "http://[::1"),
+        *(
+            "http://example.org#@127.0.0.1/",
+            "http://example.org?@localhost",
+            "http://localhost。org",
+        ),
+        *("//example.org/http://127.0.0.1", "http://[::ffff:10.0.0.5]:8000", "http://2130706433/"),
+    ],
 )
 def test_no_other_host_sees_closed_data(endpoint: str) -> None:
     require_local(endpoint, ["open"])
     require_local(endpoint, [])
     with pytest.raises(AccessError, match="credentialed and dua data must not leave it"):
         require_local(endpoint, ["open", "dua", "credentialed"])
+
+
+def test_a_name_that_resolves_to_this_host_now_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: here)
+    for name in ("rebound.example.org", socket.gethostname(), "localhost.localdomain"):
+        assert not is_local(f"http://{name}:8000/v1")
+    for name in ("localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "[::1]"):
+        assert is_local(f"http://{name}:8000/v1")
 
 
 def test_no_word_of_a_report_is_in_a_loss_or_an_error(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 from reading_cases import make_config, sample_frame
 
@@ -6,6 +7,7 @@ from jomed.reading.answers import (
     AnswerSet,
     answer_sets,
     asks_yes_no,
+    drawn_distractors,
     normalise_answer,
     pool_answer_set,
     spoken_answer,
@@ -36,8 +38,12 @@ VQA = sample_frame(
 
 
 def vqa_sets(distractors: int = 2, seed: int = 0) -> dict[str, AnswerSet]:
-    config = make_config(benchmark="vqa_rad", inference__distractors=distractors)
-    return answer_sets(VQA, config.benchmark, config.inference, seed)
+    return closed_by_draw(VQA, distractors, seed)
+
+
+def closed_by_draw(samples: pd.DataFrame, count: int, seed: int = 0) -> dict[str, AnswerSet]:
+    benchmark = make_config(benchmark="vqa_rad").benchmark
+    return answer_sets(samples, benchmark, drawn_distractors(samples, benchmark, count, seed))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_sets_refuse_repeats_and_find_answers_that_read_alike() -> None:
 def test_a_single_label_task_has_the_label_strings() -> None:
     config = make_config()
     samples = sample_frame({"sample_id": "s", "answer": "1", "split": "test"})
-    sets = answer_sets(samples, config.benchmark, config.inference, 0)
+    sets = answer_sets(samples, config.benchmark)
     assert sets == {"s": AnswerSet(config.benchmark.answers)}
 
 
@@ -88,10 +94,10 @@ def test_a_multi_label_task_has_the_distinct_training_answers() -> None:
     samples = sample_frame(
         *({"sample_id": name, "split": split, "answer": answer} for name, split, answer in rows)
     )
-    sets = answer_sets(samples, config.benchmark, config.inference, 0)
+    sets = answer_sets(samples, config.benchmark)
     assert sets["d"] == AnswerSet(("0", "3, 7"))
     with pytest.raises(AnswersError, match="training"):
-        answer_sets(samples[3:], config.benchmark, config.inference, 0)
+        answer_sets(samples[3:], config.benchmark)
 
 
 @pytest.mark.parametrize(
@@ -127,27 +133,37 @@ def test_open_questions_are_closed_by_distractors_that_differ_from_the_gold_answ
 
 def test_distractors_depend_on_seed_and_sample_alone() -> None:
     rows = [vqa_row(f"s{i}", "open", "what?", f"answer {i}") for i in range(30)]
-    config = make_config(benchmark="vqa_rad", inference__distractors=3)
-    draw = [
-        answer_sets(frame, config.benchmark, config.inference, seed)
-        for frame, seed in [(sample_frame(*rows), 0), (sample_frame(*rows[::-1]), 0)]
-    ]
-    other = answer_sets(sample_frame(*rows), config.benchmark, config.inference, 1)
+    draw = [closed_by_draw(frame, 3) for frame in (sample_frame(*rows), sample_frame(*rows[::-1]))]
+    other = closed_by_draw(sample_frame(*rows), 3, seed=1)
     assert draw[0] == draw[1]
     assert all(len(answers) == 4 for answers in other.values())
     assert sum(draw[0][name] != other[name] for name in other) > 20
 
 
+def test_the_distractors_of_a_sample_stay_what_they_were() -> None:
+    """Every score table and head made so far belongs to these draws."""
+    rows = [vqa_row(f"s{i}", "open", "what?", f"answer {i}") for i in range(9)]
+    sets = closed_by_draw(sample_frame(*rows), 3)
+    assert sets["s0"].answers == ("answer 0", "answer 1", "answer 5", "answer 7")
+    assert sets["s7"].answers == ("answer 0", "answer 3", "answer 4", "answer 7")
+
+
 def test_the_gold_answer_of_a_test_sample_is_never_read() -> None:
-    config = make_config(benchmark="vqa_rad", inference__distractors=2)
     hidden = VQA.assign(answer=VQA["answer"].where(VQA["split"] != "test", "no answer"))
-    assert answer_sets(hidden, config.benchmark, config.inference, 0) == vqa_sets()
+    assert closed_by_draw(hidden, 2) == vqa_sets()
 
 
 def test_an_open_question_without_any_other_answer_is_refused() -> None:
-    config = make_config(benchmark="vqa_rad")
     with pytest.raises(AnswersError, match="the lung"):
-        answer_sets(VQA[4:6], config.benchmark, config.inference, 0)
+        closed_by_draw(VQA[4:6], 3)
+
+
+def test_wrong_options_from_elsewhere_close_the_questions_that_have_some() -> None:
+    benchmark = make_config(benchmark="vqa_rad").benchmark
+    sets = answer_sets(VQA, benchmark, {"o1": ["Heart.", "Left  kidney"], "t-open": ["a", "b"]})
+    assert sets["o1"] == AnswerSet(("heart", "left kidney", "the lung"))
+    assert not {"o2", "t-open", "v-open"} & set(sets)
+    assert {name: sets[name] for name in sets if name != "o1"} == answer_sets(VQA, benchmark)
 
 
 def test_a_pool_holds_each_generation_once() -> None:
