@@ -6,6 +6,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 
@@ -130,7 +131,7 @@ def _check_parts(source: Source, family: str) -> None:
         )
 
 
-def _read(path: Path, source: Source) -> dict[str, object]:
+def _read(path: Path, source: Source) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
