@@ -2,8 +2,8 @@
 
 The templates are written anew to render chats of user and assistant as the published ones do
 (Qwen/Qwen2-VL-*-Instruct, Qwen/Qwen2.5-VL-*-Instruct, Qwen/Qwen3-VL-*-Instruct and
-mistral-community/pixtral-12b); tools, videos and numbered pictures, which no prompt of ours has, are
-left out. The tokenizers are small, of the published kind: byte-level BPE behind a pattern that
+mistral-community/pixtral-12b); tools, videos and numbered pictures, which no prompt of ours has,
+are left out. The tokenizers are small, of the published kind: byte-level BPE behind a pattern that
 splits words, single digits and runs of line breaks.
 """
 

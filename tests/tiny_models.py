@@ -163,9 +163,17 @@ MAKERS = {
 
 
 def save_reader(
-    folder: Path, family: str, hidden: int = 32, layers: int = 2, seed: int = 0
+    folder: Path,
+    family: str,
+    hidden: int = 32,
+    layers: int = 2,
+    seed: int = 0,
+    tied: bool = False,
 ) -> Path:
-    """Write a random reader of a family (weights sharpened, so that answers differ) to a folder."""
+    """Write a random reader of a family (weights sharpened, so that answers differ) to a folder.
+
+    In a ``tied`` one the head is the embedding, and is not stored.
+    """
     torch.manual_seed(seed)
     make_processor, make_model = MAKERS[family]
     processor = make_processor(family)
@@ -174,6 +182,9 @@ def save_reader(
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(4.0)
+    if tied:
+        model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = True
+        model.tie_weights()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

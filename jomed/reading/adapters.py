@@ -39,8 +39,8 @@ def with_adapter(model: Any, adapter: Path) -> Any:
     stored = _tensor_names(adapter)
     try:
         with quiet_peft():
-            # Only a warning there, an error below.
-            warnings.filterwarnings("ignore", "Found missing adapter keys", UserWarning)
+            # PEFT only warns of layers that do not fit, which is an error below.
+            warnings.simplefilter("ignore", UserWarning)
             adapted = PeftModel.from_pretrained(model, adapter)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
         reason = _short(error)
