@@ -147,9 +147,10 @@ def stamp(config: RunConfig) -> dict[str, Any]:
         "access": ", ".join(config.access),
         "data": contents,
         "models": {
-            model.name: f"{model.model_id}@{model.revision}" if model.model_id else "trained here"
+            model.name: _origin(model.model_id, model.revision)
             for model in (config.backbone, config.encoder)
         },
+        "reader": config.backbone.model_dump(include={"dtype", "attention", "quantisation"}),
         "device": _device(config),
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in _PACKAGES},
@@ -184,6 +185,24 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _origin(model_id: str | None, revision: str | None) -> str:
+    """A model's id and commit: that of the hub's cache where the settings name none."""
+    if model_id is None:
+        return "trained here"
+    # Imported here: the library's light modules do without it.
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    for file in ("config.json", "open_clip_config.json"):
+        try:
+            cached = try_to_load_from_cache(model_id.removeprefix("hf-hub:"), file, None, revision)
+        except HFValidationError:  # no hub id: a folder, or a name that a library knows
+            return model_id if revision is None else f"{model_id}@{revision}"
+        if isinstance(cached, str):
+            return f"{model_id}@{Path(cached).parent.name}"
+    return f"{model_id}@{revision}"
 
 
 def _device(config: RunConfig) -> str:

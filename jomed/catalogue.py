@@ -169,10 +169,17 @@ class _ModelSource(Settings):
 
 
 class BackboneConfig(_ModelSource):
-    """A reader; ``token_budget`` is the number of tokens in one scoring batch."""
+    """A reader; ``token_budget`` is the number of tokens in one scoring batch.
 
-    family: Literal["qwen2_vl", "pixtral"]
+    ``model_id`` is a hub id or a folder (``$NAME/...`` starts at an environment variable's value, a
+    relative one at the project), ``revision`` the commit of a hub id. ``attention`` and
+    ``quantisation`` are explained in ``jomed.reading.options``.
+    """
+
+    family: Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "pixtral"]
     dtype: Literal["float32", "bfloat16"]
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"]
+    quantisation: Literal["8bit", "4bit"] | None
     token_budget: Size
     tiny: TinyBackboneConfig | None
     shape: ReaderShape | None = Field(exclude=True)

@@ -103,9 +103,13 @@ class IndexConfig(Settings):
 
 
 class PromptConfig(Settings):
-    """Limits of a prompt: longest image side in pixels, longest record text in characters."""
+    """Limits of a prompt: longest image side in pixels, longest record text in characters.
+
+    ``max_pixels`` is the largest width x height of an image (null: no limit besides its side).
+    """
 
     max_side: Size
+    max_pixels: Size | None
     max_text_chars: Size
 
 

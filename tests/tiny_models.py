@@ -1,4 +1,4 @@
-"""Tiny Qwen2-VL and Pixtral readers with random weights, made on the spot and saved to a folder."""
+"""Tiny readers of every family with random weights, made on the spot and saved to a folder."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from transformers import (
     PixtralImageProcessor,
     PixtralProcessor,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
     Qwen2VLConfig,
-    Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessor,
-    Qwen2VLProcessor,
     Qwen2VLVideoProcessor,
+    Qwen3VLConfig,
+    Qwen3VLVideoProcessor,
 )
 
 from jomed.phantom.tiny_readers import PIXTRAL_CHAT, QWEN_CHAT
+from jomed.reading.families import FAMILIES
 
 QWEN_SPECIAL = [
     "<|endoftext|>",
@@ -44,19 +46,20 @@ def byte_tokenizer(special: list[str], **roles: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **roles)
 
 
-def qwen_processor() -> Qwen2VLProcessor:
+def qwen_processor(family: str) -> Any:
     """Return a processor with 7 px patches merged 2 x 2: a 28 px image gives 4 tokens."""
     tokenizer = byte_tokenizer(QWEN_SPECIAL, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     sizes = {"patch_size": 7, "merge_size": 2, "min_pixels": 14 * 14, "max_pixels": 112 * 112}
-    return Qwen2VLProcessor(
+    videos = Qwen3VLVideoProcessor if family == "qwen3_vl" else Qwen2VLVideoProcessor
+    return FAMILIES[family].processor_class(
         image_processor=Qwen2VLImageProcessor(**sizes),
         tokenizer=tokenizer,
-        video_processor=Qwen2VLVideoProcessor(patch_size=7, merge_size=2),
+        video_processor=videos(patch_size=7, merge_size=2),
         chat_template=QWEN_CHAT,
     )
 
 
-def pixtral_processor() -> PixtralProcessor:
+def pixtral_processor(family: str = "pixtral") -> PixtralProcessor:
     """Return a processor with 7 px patches: a 28 px image gives 4 rows of 4 + 1 tokens."""
     roles = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>"}
     return PixtralProcessor(
@@ -67,10 +70,8 @@ def pixtral_processor() -> PixtralProcessor:
     )
 
 
-def qwen_model(
-    processor: Any, hidden: int = 32, layers: int = 2
-) -> Qwen2VLForConditionalGeneration:
-    """Return a random Qwen2-VL of the processor's vocabulary; 4 heads in both towers."""
+def qwen_model(family: str, processor: Any, hidden: int = 32, layers: int = 2) -> Any:
+    """Return a random Qwen-VL of the processor's vocabulary; 4 heads in both towers."""
     ids = processor.tokenizer.convert_tokens_to_ids
     third = hidden // 4 // 2 // 3
     axes = [hidden // 4 // 2 - 2 * third, third, third]
@@ -89,27 +90,37 @@ def qwen_model(
     }
     vision = {
         "depth": layers,
-        "embed_dim": hidden,
-        "hidden_size": hidden,
         "num_heads": 4,
-        "mlp_ratio": 2,
         "patch_size": 7,
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
+        "hidden_size": hidden,
     }
-    config = Qwen2VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
-    )
-    return Qwen2VLForConditionalGeneration(config).eval()
+    tokens = {
+        "image_token_id": ids("<|image_pad|>"),
+        "video_token_id": ids("<|video_pad|>"),
+        "vision_start_token_id": ids("<|vision_start|>"),
+        "vision_end_token_id": ids("<|vision_end|>"),
+    }
+    if family == "qwen2_vl":
+        vision |= {"embed_dim": hidden, "mlp_ratio": 2}
+        config: Any = Qwen2VLConfig(text_config=text, vision_config=vision, **tokens)
+    elif family == "qwen2_5_vl":
+        # Windows of 2 x 2 tokens in all but the last layer.
+        vision |= {"intermediate_size": 2 * hidden, "out_hidden_size": hidden}
+        vision |= {"window_size": 28, "fullatt_block_indexes": [layers - 1]}
+        config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **tokens)
+    else:
+        text["head_dim"] = hidden // 4
+        vision |= {"intermediate_size": 2 * hidden, "out_hidden_size": hidden}
+        # Both layers of the tower are seen inside the text model.
+        vision |= {"num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1]}
+        config = Qwen3VLConfig(text_config=text, vision_config=vision, **tokens)
+    return FAMILIES[family].model_class(config).eval()
 
 
 def pixtral_model(
-    processor: Any, hidden: int = 32, layers: int = 2
+    family: str, processor: Any, hidden: int = 32, layers: int = 2
 ) -> LlavaForConditionalGeneration:
     """Return a random Llava with a Pixtral tower and a Mistral text model; 4 heads in both."""
     text = {
@@ -145,21 +156,35 @@ def pixtral_model(
     return LlavaForConditionalGeneration(config).eval()
 
 
-MAKERS = {"qwen2_vl": (qwen_processor, qwen_model), "pixtral": (pixtral_processor, pixtral_model)}
+MAKERS = {
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl"), (qwen_processor, qwen_model)),
+    "pixtral": (pixtral_processor, pixtral_model),
+}
 
 
 def save_reader(
-    folder: Path, family: str, hidden: int = 32, layers: int = 2, seed: int = 0
+    folder: Path,
+    family: str,
+    hidden: int = 32,
+    layers: int = 2,
+    seed: int = 0,
+    tied: bool = False,
 ) -> Path:
-    """Write a random reader of a family (weights sharpened, so that answers differ) to a folder."""
+    """Write a random reader of a family (weights sharpened, so that answers differ) to a folder.
+
+    In a ``tied`` one the head is the embedding, and is not stored.
+    """
     torch.manual_seed(seed)
     make_processor, make_model = MAKERS[family]
-    processor = make_processor()
-    model = make_model(processor, hidden, layers)
+    processor = make_processor(family)
+    model = make_model(family, processor, hidden, layers)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(4.0)
+    if tied:
+        model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = True
+        model.tie_weights()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -14,6 +14,7 @@ from jomed.phantom.general import GeneralPair, read_general
 from jomed.phantom.labelled import labelled_pairs
 from jomed.phantom.pretrain_encoder import pretrain_encoder
 from jomed.phantom.pretrain_reader import pretrain_reader
+from jomed.reading.sources import named_model
 from jomed.retrieval.encoders import Encoder, load_encoder
 from jomed.storage import locked
 
@@ -30,8 +31,7 @@ def provide_encoder(config: RunConfig) -> Encoder:
 def provide_backbone(config: RunConfig) -> Path | str:
     """Folder or hub id of the general-purpose reader; a tiny one is pre-trained on first use."""
     if config.backbone.model_id is not None:
-        local = Path(config.backbone.model_id)
-        return local if local.is_dir() else config.backbone.model_id
+        return named_model(config.backbone.model_id)
     return _trained(config, artifact(config, "backbone"), pretrain_reader)
 
 

@@ -1,4 +1,4 @@
-"""Tiny readers of the real classes: Qwen2-VL and Pixtral in LLaVA, built from a configuration."""
+"""Tiny readers of the real classes, the Qwen-VL ones and Pixtral in LLaVA, built from settings."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,14 +10,16 @@ from transformers import (
     PixtralImageProcessor,
     PixtralProcessor,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
     Qwen2VLConfig,
-    Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessor,
-    Qwen2VLProcessor,
     Qwen2VLVideoProcessor,
+    Qwen3VLConfig,
+    Qwen3VLVideoProcessor,
 )
 
 from jomed.catalogue import TinyBackboneConfig
+from jomed.reading.families import FAMILIES
 
 MERGE = 2
 CONTEXT = 2048
@@ -79,17 +81,18 @@ def train_tokenizer(
 
 def build_processor(family: str, tiny: TinyBackboneConfig, texts: Iterable[str]) -> Any:
     """The processor of a tiny reader, with a tokenizer trained on `texts`."""
-    if family == "qwen2_vl":
+    if family != "pixtral":
         pixels = tiny.image_size**2
         tokenizer = train_tokenizer(
             texts, tiny.vocabulary, QWEN_SPECIAL, eos_token="<|im_end|>", pad_token="<|endoftext|>"
         )
-        return Qwen2VLProcessor(
+        videos = Qwen3VLVideoProcessor if family == "qwen3_vl" else Qwen2VLVideoProcessor
+        return FAMILIES[family].processor_class(
             image_processor=Qwen2VLImageProcessor(
                 patch_size=tiny.patch, merge_size=MERGE, min_pixels=pixels, max_pixels=pixels
             ),
             tokenizer=tokenizer,
-            video_processor=Qwen2VLVideoProcessor(patch_size=tiny.patch, merge_size=MERGE),
+            video_processor=videos(patch_size=tiny.patch, merge_size=MERGE),
             chat_template=QWEN_CHAT,
         )
     tokenizer = train_tokenizer(
@@ -107,7 +110,9 @@ def build_processor(family: str, tiny: TinyBackboneConfig, texts: Iterable[str])
 
 def build_model(family: str, tiny: TinyBackboneConfig, processor: Any) -> Any:
     """An untrained reader whose sizes come from `tiny` and whose vocabulary is the processor's."""
-    return (_qwen2_vl if family == "qwen2_vl" else _pixtral)(tiny, processor.tokenizer)
+    if family == "pixtral":
+        return _pixtral(tiny, processor.tokenizer)
+    return FAMILIES[family].model_class(_qwen_config(family, tiny, processor.tokenizer))
 
 
 def _text_sizes(tiny: TinyBackboneConfig, tokenizer: Any) -> dict[str, Any]:
@@ -126,34 +131,39 @@ def _text_sizes(tiny: TinyBackboneConfig, tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def _qwen2_vl(tiny: TinyBackboneConfig, tokenizer: Any) -> Qwen2VLForConditionalGeneration:
+def _qwen_config(family: str, tiny: TinyBackboneConfig, tokenizer: Any) -> Any:
     ids = tokenizer.convert_tokens_to_ids
     half = tiny.hidden // tiny.heads // 2
     # Time takes the first half of the frequencies, height and width share the rest.
     sections = [half - 2 * (half // 4), half // 4, half // 4]
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": sections}
-    config = Qwen2VLConfig(
-        text_config={
-            **_text_sizes(tiny, tokenizer),
-            "bos_token_id": None,
-            "rope_parameters": rope,
-        },
-        vision_config={
-            "depth": tiny.vision_layers,
-            "embed_dim": tiny.vision_hidden,
-            "hidden_size": tiny.hidden,
-            "num_heads": tiny.heads,
-            "mlp_ratio": 2,
-            "patch_size": tiny.patch,
-            "spatial_merge_size": MERGE,
-            "temporal_patch_size": 2,
-        },
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
-    )
-    return Qwen2VLForConditionalGeneration(config)
+    text = {**_text_sizes(tiny, tokenizer), "bos_token_id": None, "rope_parameters": rope}
+    vision = {
+        "depth": tiny.vision_layers,
+        "num_heads": tiny.heads,
+        "patch_size": tiny.patch,
+        "spatial_merge_size": MERGE,
+        "temporal_patch_size": 2,
+    }
+    # Their towers have a width of their own; Qwen2-VL calls by that name what it hands over.
+    outside = {"hidden_size": tiny.vision_hidden, "out_hidden_size": tiny.hidden}
+    sizes = {**vision, **outside, "intermediate_size": 2 * tiny.vision_hidden}
+    tokens = {
+        "image_token_id": ids("<|image_pad|>"),
+        "video_token_id": ids("<|video_pad|>"),
+        "vision_start_token_id": ids("<|vision_start|>"),
+        "vision_end_token_id": ids("<|vision_end|>"),
+    }
+    if family == "qwen2_5_vl":
+        last = tiny.vision_layers - 1
+        windows = {"window_size": 2 * MERGE * tiny.patch, "fullatt_block_indexes": [last]}
+        return Qwen2_5_VLConfig(text_config=text, vision_config={**sizes, **windows}, **tokens)
+    if family == "qwen3_vl":
+        text["head_dim"] = tiny.hidden // tiny.heads
+        inner = {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
+        return Qwen3VLConfig(text_config=text, vision_config={**sizes, **inner}, **tokens)
+    vision |= {"embed_dim": tiny.vision_hidden, "hidden_size": tiny.hidden, "mlp_ratio": 2}
+    return Qwen2VLConfig(text_config=text, vision_config=vision, **tokens)
 
 
 def _pixtral(tiny: TinyBackboneConfig, tokenizer: Any) -> LlavaForConditionalGeneration:

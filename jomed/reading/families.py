@@ -1,4 +1,4 @@
-"""What differs between the reader families: Qwen2-VL and Pixtral in LLaVA."""
+"""What differs between the reader families: Qwen2-VL, Qwen2.5-VL, Qwen3-VL and Pixtral (LLaVA)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,8 +9,12 @@ from torch.nn.functional import pad
 from transformers import (
     LlavaForConditionalGeneration,
     PixtralProcessor,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
     Qwen2VLForConditionalGeneration,
     Qwen2VLProcessor,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
 )
 
 
@@ -26,6 +30,8 @@ class ReaderFamily(ABC):
     """Pattern of the linear layers between the towers, which get no LoRA weights (stage 1)."""
     tower: ClassVar[str]
     """Pattern of the modules of the vision tower."""
+    never_quantised: ClassVar[tuple[str, ...]]
+    """Modules that keep their precision: the head, the vision tower, what joins the towers."""
     vision_tokens: ClassVar[int]
     """Image tokens per call of the vision tower, all images of the call together."""
 
@@ -53,6 +59,14 @@ class ReaderFamily(ABC):
         """Return the model's arguments for images: joined pixels and sizes."""
         return {"pixel_values": self.join_pixels(pixels), self.geometry_name: geometry}
 
+    def features(self, output: Any) -> list[torch.Tensor]:
+        """Return what the vision tower's output holds of each image, (n_i, H) or (n_i, D x H).
+
+        The first H columns take the place of the image tokens. Where there are more, the text
+        model adds the k-th H columns to the hidden states behind its k-th layer (DeepStack).
+        """
+        return list(output.pooler_output)
+
 
 class Qwen2VL(ReaderFamily):
     """Qwen2-VL: patches of all images in one list, three-axis rotary positions."""
@@ -63,6 +77,7 @@ class Qwen2VL(ReaderFamily):
     geometry_name = "image_grid_thw"
     not_adapted = r".*\.merger\..*"
     tower = r".*\.visual\..*"
+    never_quantised = ("lm_head", "model.visual")
     vision_tokens = 4096
 
     def join_pixels(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -84,6 +99,28 @@ class Qwen2VL(ReaderFamily):
         return torch.as_tensor(positions)
 
 
+class Qwen25VL(Qwen2VL):
+    """Qwen2.5-VL: Qwen2-VL whose vision tower attends within windows in most of its layers."""
+
+    name = "qwen2_5_vl"
+    model_class = Qwen2_5_VLForConditionalGeneration
+    processor_class = Qwen2_5_VLProcessor
+
+
+class Qwen3VL(Qwen2VL):
+    """Qwen3-VL: Qwen2-VL whose text model also sees the vision tower's inner layers (DeepStack)."""
+
+    name = "qwen3_vl"
+    model_class = Qwen3VLForConditionalGeneration
+    processor_class = Qwen3VLProcessor
+    not_adapted = r".*\.(merger|deepstack_merger_list)\..*"
+
+    def features(self, output: Any) -> list[torch.Tensor]:
+        """Put the features of the inner layers beside those of the last one."""
+        levels = zip(output.pooler_output, *output.deepstack_features, strict=True)
+        return [torch.cat(parts, dim=1) for parts in levels]
+
+
 class Pixtral(ReaderFamily):
     """Pixtral tower and Mistral text model in LLaVA: plain positions."""
 
@@ -93,6 +130,7 @@ class Pixtral(ReaderFamily):
     geometry_name = "image_sizes"
     not_adapted = r".*multi_modal_projector.*"
     tower = r".*\.vision_tower\..*"
+    never_quantised = ("lm_head", "model.vision_tower", "model.multi_modal_projector")
     # All images of a call attend to one another under a block mask, at quadratic cost.
     vision_tokens = 1024
 
@@ -114,4 +152,6 @@ class Pixtral(ReaderFamily):
         return torch.arange(ids.shape[1]).expand(1, *ids.shape)
 
 
-FAMILIES: dict[str, ReaderFamily] = {family.name: family for family in (Qwen2VL(), Pixtral())}
+FAMILIES: dict[str, ReaderFamily] = {
+    family.name: family for family in (Qwen2VL(), Qwen25VL(), Qwen3VL(), Pixtral())
+}

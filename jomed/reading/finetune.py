@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from jomed.artifacts import atomic_write
 from jomed.config import RunConfig
+from jomed.reading.adapters import quiet_peft
 from jomed.reading.families import FAMILIES
-from jomed.reading.loading import load_base, quiet_peft, resolve_device
+from jomed.reading.loading import load_base
+from jomed.reading.options import resolve_device
 from jomed.reading.packing import PromptPacker
 from jomed.reading.supervision import AnswerCollator, Example, ReaderTrainer, make_examples
 
@@ -117,6 +119,9 @@ def _trainer(
 
 def _adapted(config: RunConfig, base: Path | str, root: Path) -> tuple[Any, PromptPacker]:
     model, processor = load_base(config, base)
+    if config.backbone.quantisation is not None:
+        # What is not quantised (vision tower, head, norms) trains in float32.
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     family = FAMILIES[config.backbone.family]
     adapt = config.stage1.lora_vision
     excluded = family.not_adapted if adapt else f"{family.not_adapted}|{family.tower}"

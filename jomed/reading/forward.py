@@ -31,13 +31,14 @@ def score_batch(
     """
     device = model.device
     ids, mask = pad_ids([p.ids for p in prompts], packer.tokenizer.pad_token_id, left=False)
-    embedded = _embed(model, ids, tries, packer.image_token, features)
+    embedded, inner = _embed(model, ids, tries, packer.image_token, features)
     _check_window(model, embedded.shape[1])
     hidden = model.model.language_model(
         inputs_embeds=embedded,
-        attention_mask=_attention(mask, tries, embedded.dtype, device),
+        attention_mask=_attention(model, mask, tries, embedded.dtype),
         position_ids=_positions(model, packer, prompts, ids, mask, tries).to(device),
         use_cache=False,
+        **inner,
     ).last_hidden_state
     return _read_off(model, hidden, mask.sum(1).numpy(), tries, ids.shape[1])
 
@@ -54,7 +55,8 @@ def _embed(
     tries: Sequence[AnswerTrie],
     image_token: int,
     features: Sequence[torch.Tensor],
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Return the embedded columns (B, S, H) and what the text model adds to its first layers."""
     columns = torch.cat([ids, _nodes(tries, [t.tokens for t in tries], fill=0)], dim=1)
     embedded: torch.Tensor = model.get_input_embeddings()(columns.to(model.device))
     is_image = columns == image_token
@@ -62,12 +64,16 @@ def _embed(
     images = torch.cat(list(features)).to(embedded)
     if len(images) != int(is_image.sum()):
         raise ReaderError(f"{int(is_image.sum())} image tokens but {len(images)} vision features")
-    embedded[is_image.to(model.device)] = images
-    return embedded
+    is_image = is_image.to(model.device)
+    last, *inner = images.split(embedded.shape[2], dim=1)
+    embedded[is_image] = last
+    if not inner:
+        return embedded, {}
+    return embedded, {"visual_pos_masks": is_image, "deepstack_visual_embeds": inner}
 
 
 def _attention(
-    mask: torch.Tensor, tries: Sequence[AnswerTrie], dtype: torch.dtype, device: torch.device
+    model: Any, mask: torch.Tensor, tries: Sequence[AnswerTrie], dtype: torch.dtype
 ) -> torch.Tensor | None:
     """Additive mask (B, 1, S, S); None, which is causal, where no trie has nodes.
 
@@ -76,6 +82,11 @@ def _attention(
     width = max(trie.nodes for trie in tries)
     if width == 0:
         return None
+    if model.config.get_text_config()._attn_implementation == "flash_attention_2":
+        raise ReaderError(
+            "flash attention cannot score answers of several tokens, which need a mask of their "
+            "own; set backbone.attention to 'auto' or 'sdpa'"
+        )
     batch, length = mask.shape
     total = length + width
     seen = torch.zeros(batch, total, total, dtype=torch.bool)
@@ -86,8 +97,8 @@ def _attention(
     for row, trie in enumerate(tries):
         span = slice(length, length + trie.nodes)
         seen[row, span, span] = torch.from_numpy(trie.visible)
-    additive = torch.zeros(batch, 1, total, total, dtype=dtype, device=device)
-    return additive.masked_fill_(~seen[:, None].to(device), torch.finfo(dtype).min)
+    additive = torch.zeros(batch, 1, total, total, dtype=dtype, device=model.device)
+    return additive.masked_fill_(~seen[:, None].to(model.device), torch.finfo(dtype).min)
 
 
 def _positions(
@@ -111,7 +122,7 @@ def _positions(
 def _check_window(model: Any, length: int) -> None:
     text = model.config.get_text_config()
     kinds = getattr(text, "layer_types", None) or ["sliding_attention"]
-    window = text.sliding_window if "sliding_attention" in kinds else None
+    window = getattr(text, "sliding_window", None) if "sliding_attention" in kinds else None
     if window is not None and length > window:
         raise ReaderError(
             f"a prompt with its answers has {length} tokens, more than the sliding window of the "

@@ -1,26 +1,24 @@
 """Loading a reader's parts from a local folder or a hub id, and the key that names a reader."""
 
-import contextlib
 import hashlib
 import itertools
 import json
-import os
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from jomed.config import RunConfig
+from jomed.reading.adapters import adapter_hash
 from jomed.reading.families import FAMILIES
+from jomed.reading.options import DTYPES, attention_kernels, quantised_loading, resolve_device
 from jomed.reading.packing import ReaderError
 from jomed.reading.prompts import PROMPT_VERSION
+from jomed.reading.sources import Source, find_source
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _HASH_CHUNK = 2**22
 _ALIGNMENT = 64
 """Bytes; torch's CPU allocator starts every tensor at a multiple of it."""
@@ -29,43 +27,52 @@ _ALIGNMENT = 64
 transformers_logging.disable_progress_bar()
 
 
-def resolve_device(config: RunConfig) -> torch.device:
-    """Return the device of ``runtime.device``; "auto" takes CUDA where there is one."""
-    name = config.runtime.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ReaderError("runtime.device is 'cuda' but there is no CUDA device; use 'auto'")
-    return torch.device(name)
-
-
 def load_base(config: RunConfig, base: Path | str) -> tuple[Any, Any]:
-    """Return model (evaluation mode, on its device, in the backbone's dtype) and processor.
+    """Return model (evaluation mode, on its device, in the backbone's precision) and processor.
 
-    ``base`` is a local folder (a Path, or a str that names one) or a hub id, which is read at
-    the backbone's revision, and from the local cache alone when HF_HUB_OFFLINE is set. Weights
-    must be safetensors; code from a model's repository is never run.
+    ``base`` is a local folder (a Path, or a str that names one) or a hub id (see ``find_source``).
+    Weights must be safetensors; code from a model's repository is never run. Raises ReaderError
+    that names the part that is missing, and what to do.
     """
+    source = find_source(config, base)
     family = FAMILIES[config.backbone.family]
-    options: dict[str, Any] = {"local_files_only": _offline()}
-    if not Path(base).is_dir():
-        if isinstance(base, Path):
-            raise ReaderError(f"{base}: no such folder; give a reader's folder or a hub id")
-        options["revision"] = config.backbone.revision
-    processor = family.processor_class.from_pretrained(base, **options)
-    if processor.tokenizer.pad_token_id is None:
-        processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    model = family.model_class.from_pretrained(
-        base,
-        dtype=_DTYPES[config.backbone.dtype],
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        **options,
-    )
+    processor = family.processor_class.from_pretrained(source.folder, local_files_only=True)
+    _check_processor(processor, source)
+    quantised = quantised_loading(config)
+    try:
+        model, report = family.model_class.from_pretrained(
+            source.folder,
+            dtype=DTYPES[config.backbone.dtype],
+            attn_implementation=attention_kernels(config),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **quantised,
+        )
+    except SafetensorError as error:
+        raise ReaderError(f"{source.folder}: broken weights ({error}); {source.remedy}") from error
+    if report["missing_keys"]:
+        raise ReaderError(
+            f"{source.folder}: weights without {len(report['missing_keys'])} of the model's "
+            f"parameters ({min(report['missing_keys'])}); {source.remedy}"
+        )
     model.generation_config = _greedy(model.generation_config, processor.tokenizer)
-    model = model.to(resolve_device(config)).eval()
+    model = (model if quantised else model.to(resolve_device(config))).eval()
     align(model)
     return model, processor
+
+
+def _check_processor(processor: Any, source: Source) -> None:
+    tokenizer = processor.tokenizer
+    if not processor.chat_template:
+        raise ReaderError(
+            f"{source.published or source.folder}: no chat template (chat_template.jinja or "
+            f"chat_template.json); {source.remedy}"
+        )
+    if tokenizer.eos_token_id is None:
+        raise ReaderError(f"{source.folder}: the tokenizer names no end-of-turn token (eos_token)")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
 
 
 def align(model: torch.nn.Module) -> None:
@@ -77,10 +84,6 @@ def align(model: torch.nn.Module) -> None:
     for tensor in itertools.chain(model.parameters(), model.buffers()):
         if tensor.device.type == "cpu" and tensor.data_ptr() % _ALIGNMENT:
             tensor.data = tensor.data.clone()
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def _greedy(published: Any, tokenizer: Any) -> GenerationConfig:
@@ -96,58 +99,37 @@ def _greedy(published: Any, tokenizer: Any) -> GenerationConfig:
     )
 
 
-@contextlib.contextmanager
-def quiet_peft() -> Iterator[None]:
-    """Silence one warning: PEFT asks models for a property that transformers has renamed."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
-        )
-        yield
-
-
-def with_adapter(model: Any, adapter: Path) -> Any:
-    """Return the model with a PEFT adapter, frozen.
-
-    In float32 the adapter is merged into the weights, which saves its cost in every forward
-    pass. In bfloat16 it stays beside them: rounding the sum would lose part of a small update.
-    """
-    with quiet_peft():
-        adapted = PeftModel.from_pretrained(model, adapter)
-    if model.dtype == torch.float32:
-        return adapted.merge_and_unload().eval()
-    return adapted.get_base_model().eval()
-
-
 def reader_key(
     config: RunConfig, base: Path | str, model: Any, processor: Any, adapter: Path | None
 ) -> str:
     """Return 16 hex digits that name everything a score depends on besides the pair.
 
     Weights, adapter, tokenizer, chat template, image preprocessing, prompt version and limits,
-    dtype. Local weights count by content, published ones by hub id and commit.
+    dtype, quantisation, the attention kernels of both towers. Local weights count by content,
+    published ones by hub id and commit.
     """
     settings = model.config.to_diff_dict()
     settings.pop("transformers_version", None)
+    # Of a published model the hub's cache names the folder after the commit.
+    folder = Path(model.name_or_path)
     facts = {
-        "base": _weights_hash(Path(base)) if Path(base).is_dir() else _published(base, model),
+        "base": _weights_hash(folder) if Path(base).is_dir() else f"{base}@{folder.name}",
         "model": settings,
-        "adapter": None if adapter is None else _adapter_hash(adapter),
+        "adapter": None if adapter is None else adapter_hash(adapter),
         "tokenizer": processor.tokenizer.backend_tokenizer.to_str(),
         "template": processor.chat_template,
         "images": processor.image_processor.to_dict(),
         "prompt": [PROMPT_VERSION, config.prompt.model_dump()],
         "dtype": config.backbone.dtype,
+        "quantisation": config.backbone.quantisation,
+        "attention": [part._attn_implementation for part in _towers(model)],
     }
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _published(base: Path | str, model: Any) -> str:
-    commit = getattr(model.config, "_commit_hash", None)
-    if commit is None:
-        raise ReaderError(f"{base}: the hub gave no commit, so its scores cannot be told apart")
-    return f"{base}@{commit}"
+def _towers(model: Any) -> tuple[Any, Any]:
+    return model.config.get_text_config(), model.config.vision_config
 
 
 def _weights_hash(folder: Path) -> str:
@@ -157,13 +139,3 @@ def _weights_hash(folder: Path) -> str:
             while chunk := file.read(_HASH_CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def _adapter_hash(adapter: Path) -> str:
-    path = adapter / "adapter_config.json"
-    if not path.is_file():
-        raise ReaderError(f"{adapter} holds no adapter ({path.name}); run stage 1 first")
-    settings = json.loads(path.read_text())
-    # Where the base lay during training says nothing about what the adapter computes.
-    settings.pop("base_model_name_or_path", None)
-    return _weights_hash(adapter) + json.dumps(settings, sort_keys=True)

@@ -5,6 +5,7 @@ tokenised text with these image snippets in between, which equals the processor'
 whole prompt (checked on the first prompt of every packer) at a fraction of the cost.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,17 +45,31 @@ class PackedPrompt:
     images: tuple[str, ...]
 
 
-def limit_side(image: Image.Image, max_side: int) -> Image.Image:
-    """Shrink an image so that its longest side is at most ``max_side`` px; never enlarge it.
+def limit_side(image: Image.Image, max_side: int, max_pixels: int | None = None) -> Image.Image:
+    """Shrink an image to ``max_side`` px at most and then ``max_pixels`` in all; never enlarge it.
 
-    This is the only size limit of stage 1, stage 2 and inference. The aspect ratio is kept,
-    with sides of at least 1 px.
+    These are the only size limits of stage 1, stage 2 and inference, the same for all families.
+    The aspect ratio is kept, with sides of at least 1 px. A family's own image processor resizes
+    what it gets to whole patches: the Qwen-VL ones round both sides to multiples of 28 px (Qwen3-VL
+    32 px; one token each) and enlarge images below their ``min_pixels`` (56 x 56 px; Qwen3-VL
+    256 x 256 px) and shrink those above their ``max_pixels``; the Pixtral one shrinks to a longest
+    side of 1024 px and rounds up to multiples of 16 px (one token each, and one more per row).
     """
-    longest = max(image.size)
-    if longest <= max_side:
-        return image
-    size = tuple(max(1, round(side * max_side / longest)) for side in image.size)
-    return image.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    size = _limited(image.size, max_side, max_pixels)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _limited(size: tuple[int, int], max_side: int, max_pixels: int | None) -> tuple[int, int]:
+    width, height = size
+    if (longest := max(size)) > max_side:
+        width, height = (max(1, round(side * max_side / longest)) for side in size)
+    if max_pixels is not None and width * height > max_pixels:
+        scale = math.sqrt(max_pixels / (width * height))
+        width, height = (max(1, math.floor(side * scale)) for side in (width, height))
+        # A side that was raised to 1 px leaves less to the other.
+        width = max(1, min(width, max_pixels // height))
+        height = max(1, min(height, max_pixels // width))
+    return width, height
 
 
 class PromptPacker:
@@ -142,7 +157,8 @@ class PromptPacker:
         return chunks
 
     def _open(self, address: str) -> Image.Image:
-        return limit_side(open_image(address, self.root), self.settings.max_side)
+        limits = (self.settings.max_side, self.settings.max_pixels)
+        return limit_side(open_image(address, self.root), *limits)
 
     def _process(self, address: str) -> torch.Tensor:
         try:

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from jomed.config import RunConfig
+from jomed.reading.adapters import with_adapter
 from jomed.reading.answers import AnswerSet
 from jomed.reading.caches import TensorCache
 from jomed.reading.families import FAMILIES
 from jomed.reading.forward import score_batch
-from jomed.reading.loading import load_base, reader_key, with_adapter
+from jomed.reading.loading import load_base, reader_key
 from jomed.reading.packing import PackedPrompt, PromptPacker, model_inputs
 from jomed.reading.prompts import Prompt
 from jomed.reading.tries import AnswerTrie, build_trie, scored_tokens
@@ -142,7 +143,7 @@ class Reader:
 
     @torch.inference_mode()
     def _image_features(self, packed: Sequence[PackedPrompt]) -> list[torch.Tensor]:
-        """Return the vision features of all images of the prompts in order, (n_i, H) each."""
+        """Return what the vision tower says of all images of the prompts, in their order."""
         addresses = [address for prompt in packed for address in prompt.images]
         found: dict[str, torch.Tensor] = {}
         absent: list[str] = []
@@ -158,7 +159,8 @@ class Reader:
             chosen = [absent[i] for i in batch]
             inputs = self.packer.image_inputs(chosen)
             moved = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
-            features = self.model.get_image_features(**moved, return_dict=True).pooler_output
+            output = self.model.get_image_features(**moved, return_dict=True)
+            features = self.packer.family.features(output)
             for address, feature in zip(chosen, features, strict=True):
                 self._features.put(address, feature)
                 found[address] = feature

@@ -33,9 +33,9 @@ PAPER_MODELS: Mapping[str, str] = MappingProxyType(
     {"jomed": "JOMED", "standard_rag": "FT RAG", "rad": "RAD", "mmed_rag": "MMed-RAG"}
 )
 
-# Backbone families -> the paper's backbone names.
+# Our backbones -> the paper's names; others of the same family are not what the paper reads with.
 PAPER_BACKBONES: Mapping[str, str] = MappingProxyType(
-    {"qwen2_vl": "Qwen2-VL", "pixtral": "Pixtral"}
+    {"qwen2_vl_7b": "Qwen2-VL", "pixtral_12b": "Pixtral"}
 )
 
 
@@ -119,7 +119,7 @@ def align(
     """Reported cells under this project's names, ready to sit beside our own runs.
 
     `benchmarks` maps our benchmark names to the paper's columns (`BenchmarkConfig.paper_column`)
-    and `backbones` ours to the paper's (`PAPER_BACKBONES` of the family). A model without a
+    and `backbones` ours to the paper's (`PAPER_BACKBONES`). A model without a
     backbone of its own keeps "". The printed average becomes benchmark "average", and only if
     `benchmarks` covers all columns it was taken over. Returns benchmark, backbone, method, metric,
     paper (percent), paper_version; statements and outside numbers are left out.

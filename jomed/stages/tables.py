@@ -75,7 +75,8 @@ def comparable_paper(planned: Sequence[RunConfig]) -> pd.DataFrame | None:
     if any(run.backbone.tiny or run.encoder.tiny or run.data.root is None for run in planned):
         return None
     benchmarks = {run.benchmark.name: run.benchmark.paper_column for run in planned}
-    backbones = {run.backbone.name: PAPER_BACKBONES[run.backbone.family] for run in planned}
+    names = {run.backbone.name for run in planned}
+    backbones = {name: paper for name, paper in PAPER_BACKBONES.items() if name in names}
     return align(reported(), benchmarks, backbones)
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from transformers import LlavaForConditionalGeneration, Qwen2VLForConditionalGeneration
 
 from jomed.catalogue import TinyBackboneConfig
 from jomed.phantom.tiny_readers import (
@@ -15,6 +14,7 @@ from jomed.phantom.tiny_readers import (
     build_processor,
     train_tokenizer,
 )
+from jomed.reading.families import FAMILIES
 
 TEXTS = ("chest radiograph of a man aged 45. the study shows bronchitis.", "Yes", "No", "0 1 2 3")
 TINY = TinyBackboneConfig(
@@ -30,10 +30,10 @@ TINY = TinyBackboneConfig(
     batch_size=2,
     learning_rate=1e-3,
 )
-CLASSES = {"qwen2_vl": Qwen2VLForConditionalGeneration, "pixtral": LlavaForConditionalGeneration}
-# 56 px in patches of 14 px: 4 x 4, merged 2 x 2 by Qwen2-VL; Pixtral ends every row but the last
+CLASSES = {name: family.model_class for name, family in FAMILIES.items()}
+# 56 px in patches of 14 px: 4 x 4, merged 2 x 2 by Qwen-VL; Pixtral ends every row but the last
 # with [IMG_BREAK] and the last one with [IMG_END], which are not image tokens.
-IMAGE_TOKENS = {"qwen2_vl": 4, "pixtral": 16}
+IMAGE_TOKENS = {"qwen2_vl": 4, "qwen2_5_vl": 4, "qwen3_vl": 4, "pixtral": 16}
 
 
 @pytest.fixture(scope="module", params=sorted(CLASSES))
@@ -105,7 +105,7 @@ def test_an_image_has_the_tokens_of_its_patches(
     )
     inputs = processor(text=[chat], images=[Image.new("RGB", size)], return_tensors="pt")
     image_token = model.config.image_token_id
-    # Qwen2-VL scales every image to the same area; Pixtral only makes large ones smaller.
+    # Qwen-VL scales every image to the same area; Pixtral only makes large ones smaller.
     expected = 4 if (family, size) == ("pixtral", (28, 28)) else IMAGE_TOKENS[family]
     assert int((inputs["input_ids"] == image_token).sum()) == expected
     with torch.inference_mode():

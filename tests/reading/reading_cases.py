@@ -11,7 +11,6 @@ from jomed.reading.prompts import Prompt
 from jomed.records import Record, Sample
 
 SIZES = {"a.png": (28, 28), "b.png": (56, 42), "c.png": (90, 40), "d.png": (20, 70)}
-BACKBONES = {"qwen2_vl": "tiny_qwen2vl", "pixtral": "tiny_pixtral"}
 PROMPTS = (
     Prompt("a.png", "hello world", "b.png", "what is it?"),
     Prompt("c.png", "hi", "d.png", "is it?"),
@@ -30,8 +29,8 @@ def make_config(
     return load_config(
         profile="tiny",
         benchmark=benchmark,
-        backbone=BACKBONES[family],
-        overrides={**small, "backbone.token_budget": 700, **dotted},
+        backbone="tiny_pixtral" if family == "pixtral" else "tiny_qwen2vl",
+        overrides={**small, "backbone.family": family, "backbone.token_budget": 700, **dotted},
     )
 
 

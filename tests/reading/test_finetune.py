@@ -9,6 +9,7 @@ import pytest
 import torch
 from reading_cases import make_config, record_frame, sample_frame
 from safetensors.torch import load_file, save_file
+from tiny_models import save_reader
 from transformers import TrainerCallback
 
 from jomed.reading.answers import AnswerSet
@@ -163,8 +164,34 @@ def test_in_bfloat16_an_adapter_stays_beside_the_weights(
     assert 20 * error < np.abs(plain.score(prompts, answers) - merged).max()
 
 
+@pytest.mark.parametrize("quantised", ["8bit", "4bit"])
+def test_a_quantised_reader_is_trained_and_its_adapter_stays_beside_it(
+    tmp_path: Path, image_root: Path, quantised: str
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    base = save_reader(tmp_path / "base", "qwen2_vl", hidden=64)
+    config = make_config("qwen2_vl", **STAGE1, backbone__quantisation=quantised)
+    data = (SAMPLES, RECORDS, CANDIDATES, image_root)
+    report = finetune_reader(config, base, *data, tmp_path / "run")
+    losses = [entry["loss"] for entry in report.evaluations]
+    assert losses[-1] < losses[0]
+    adapter = tmp_path / "run" / "adapter"
+    plain = Reader.load(config, base, None, image_root)
+    tuned = Reader.load(config, base, adapter, image_root)
+    assert tuned.key != plain.key
+    assert any("lora" in name for name, _ in tuned.model.named_parameters())
+    answers, gold = AnswerSet(("0", "1", "2")), np.repeat(range(3), 2)
+    prompts = [example.prompt for example in make_examples(config, *data[:3], "val")]
+    before, after = (
+        reader.score(prompts, answers)[range(6), gold].mean() for reader in (plain, tuned)
+    )
+    assert after > before
+
+
 TOWERS = {
     "qwen2_vl": ("language_model.layers.1.mlp.down_proj", "visual.blocks.1.attn.qkv"),
+    "qwen2_5_vl": ("language_model.layers.1.mlp.down_proj", "visual.blocks.1.attn.qkv"),
+    "qwen3_vl": ("language_model.layers.1.mlp.down_proj", "visual.blocks.1.attn.qkv"),
     "pixtral": ("language_model.layers.1.mlp.down_proj", "vision_tower.transformer.layers.1"),
 }
 

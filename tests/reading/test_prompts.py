@@ -4,7 +4,7 @@ from jomed.reading.prompts import Prompt, build_prompt, cut_text, prompt_message
 from jomed.records import Record, Sample
 from jomed.settings import PromptConfig
 
-SETTINGS = PromptConfig(max_side=64, max_text_chars=10)
+SETTINGS = PromptConfig(max_side=64, max_pixels=None, max_text_chars=10)
 SAMPLE = Sample("s", "x", "test", "q.png", "which?", "1", "label", "", "g", "h", "")
 RECORD = Record("r", "x", "r.png", "one two three", "g", "l", "open", "h", "")
 

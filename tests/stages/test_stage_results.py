@@ -78,6 +78,9 @@ def test_the_paper_stands_beside_published_models_on_real_data_only(run: Run) ->
     assert paper is not None
     own = paper[(paper["method"] == "jomed") & (paper["metric"] == "accuracy")]
     assert own.set_index("benchmark")["paper"].to_dict() == {"retina": 65.0}
+    smaller = comparable_paper([load_config("paper", "retina", "qwen2_vl_2b", "biomedclip")])
+    assert smaller is not None
+    assert "jomed" not in set(smaller["method"])
 
 
 def test_a_table_shows_missing_runs_and_no_table_where_there_is_no_benchmark(
