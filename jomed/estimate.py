@@ -122,7 +122,7 @@ def prompt_size(
     ``answers`` is the mean size of an answer set; labels are single tokens and need no nodes.
     """
     side = config.prompt.max_side
-    if (pixels := getattr(config.prompt, "max_pixels", None)) is not None:
+    if (pixels := config.prompt.max_pixels) is not None:
         side = min(side, math.isqrt(pixels))
     tokens, patches = image_tokens(config.backbone.family, shape, side)
     characters = config.prompt.max_text_chars + len(config.benchmark.question or "")

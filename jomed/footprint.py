@@ -29,7 +29,7 @@ def weight_bytes(backbone: BackboneConfig, shape: ReaderShape) -> int:
     size = BYTES[backbone.dtype]
     layers = layer_parameters(shape)
     rest = shape.language_parameters - layers + shape.vision_parameters
-    bits = {"8bit": 8, "4bit": 4, None: 8 * size}[getattr(backbone, "quantisation", None)]
+    bits = {"8bit": 8, "4bit": 4, None: 8 * size}[backbone.quantisation]
     return layers * bits // 8 + rest * size
 
 

@@ -13,9 +13,11 @@ from PIL import Image
 from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessor,
+    Qwen3VLForConditionalGeneration,
 )
 
 from jomed.catalogue import TinyBackboneConfig
@@ -317,6 +319,35 @@ def test_stated_sizes_of_pixtral_12b() -> None:
         model = LlavaForConditionalGeneration(pixtral_of(shape))
     assert counted(model) == (shape.language_parameters, shape.vision_parameters)
     assert sum(counted(model)) / 1e9 == pytest.approx(12.68, abs=0.01)
+
+
+OTHERS = {
+    "qwen2_vl_2b": Qwen2VLForConditionalGeneration,
+    "qwen2_5_vl_7b": Qwen2_5_VLForConditionalGeneration,
+    "qwen3_vl_8b": Qwen3VLForConditionalGeneration,
+}
+
+
+@pytest.mark.parametrize("backbone", list(OTHERS))
+def test_stated_sizes_of_the_other_readers(backbone: str) -> None:
+    shape, model_class = shape_of(backbone), OTHERS[backbone]
+    values = qwen2_vl_of(shape).to_dict()
+    vision = {"depth": shape.vision_layers, "patch_size": shape.patch}
+    sizes = {"intermediate_size": shape.vision_intermediate, "out_hidden_size": shape.hidden}
+    if backbone == "qwen2_vl_2b":
+        sizes = {"embed_dim": shape.vision_hidden, "mlp_ratio": 4}
+    width = shape.hidden if backbone == "qwen2_vl_2b" else shape.vision_hidden
+    kept = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    kept += ("num_key_value_heads", "vocab_size", "rope_parameters")
+    text = {name: values["text_config"][name] for name in kept}
+    config = model_class.config_class(
+        text_config={**text, "head_dim": shape.head_dim, "bos_token_id": None},
+        vision_config={**vision, **sizes, "hidden_size": width},
+        tie_word_embeddings=shape.tied_embeddings,
+    )
+    with torch.device("meta"):
+        model = model_class(config)
+    assert counted(model) == (shape.language_parameters, shape.vision_parameters)
 
 
 def test_stated_sizes_of_biomedclip() -> None:
