@@ -1,6 +1,7 @@
 """What all loaders share: finding a data set, reading its tables, judging a text."""
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -57,8 +58,10 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); download it again.") from error
+    if not isinstance(table.index, pd.RangeIndex):  # the reader would shift all columns by one
+        raise DataError(f"{path} has rows with more cells than its header; download it again.")
     table.columns = table.columns.str.strip().str.lower()
     absent = [name for name in columns if name not in table.columns]
     if absent:

@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,19 @@ def test_tables_are_text_and_columns_found_by_name(tmp_path: Path) -> None:
         read_table(path, ["sex"])
     with pytest.raises(DataError, match="cannot be read"):
         read_table(tmp_path / "absent.csv", ["id"])
+
+
+def test_tables_that_would_be_misread_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,name\n1,a,\n2,b,\n")
+    with pytest.raises(DataError, match=r"t\.csv has rows with more cells than its header"):
+        read_table(path, ["id", "name"])
+    packed = bytearray(gzip.compress(b"".join(b"%d,%d\n" % (i, i**3) for i in range(999))))
+    packed[100:160] = bytes(60)
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match=r"t\.csv\.gz cannot be read"):
+        read_table(path, ["id"])
 
 
 def test_texts() -> None:
