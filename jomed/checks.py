@@ -30,6 +30,7 @@ _MENDABLE = (
     *("empty cell", "unknown label", "unknown split", "unreadable label"),
     *("image outside the data root", "repeated row"),
 )
+_UNCOUNTED = ("missing split", "other language")
 _NO_LIMITS = SampleLimits(train=None, val=None, test=None)
 _MEGABYTE = 2**20
 _ROW = "{:8} {:14} {:>8} {:>8} {:>8} {:>9}  {:12} {}"
@@ -40,9 +41,9 @@ class DataSet:
     """What was found of one corpus or benchmark.
 
     ``state``: present; partial (rows, images or reports are missing or broken: ``detail`` counts
-    them); missing; corrupt (cannot be read: ``detail`` says why). ``usable`` and ``skipped`` count
-    records or samples, ``expected`` what both should add up to in the complete data set, where that
-    is known. ``megabytes`` is the size of the image files or of the containers that hold them.
+    them); missing; corrupt (cannot be read, or no row of it can be used: ``detail`` says why).
+    ``usable`` and ``skipped`` count records or samples, ``expected`` what both should add up to in
+    the complete data set, where that is known; rows that it never counts are those of _UNCOUNTED. ``megabytes`` is the size of the image files or of the containers that hold them.
     ``needed`` says that the profile reads it in the matrix of its own name.
     """
 
@@ -122,11 +123,13 @@ def _data_set(
         for row in rows:
             survey.add(row)
         survey.open_images()
-    except DataError as error:
+    except (DataError, OSError) as error:
         state, detail = ("missing" if isinstance(error, MissingData) else "corrupt"), str(error)
     else:
         detail = survey.losses(expected)
         state = "partial" if detail else "present"
+        if not survey.usable:
+            state, detail = "corrupt", f"not one row can be used: {detail or 'there is none'}"
     return DataSet(
         name=about.name,
         kind="corpus" if isinstance(about, CorpusConfig) else "benchmark",
@@ -189,7 +192,7 @@ class _Survey:
 
     def losses(self, expected: int | None) -> str:
         """What is missing or broken, in words; "" where nothing is."""
-        rows = self.usable + self.skipped.total()
+        rows = self.usable + self.skipped.total() - sum(self.skipped[it] for it in _UNCOUNTED)
         found = [f"{self.skipped[reason]} x {reason}" for reason in _MENDABLE]
         found = [text for text in found if not text.startswith("0 ")]
         if expected is not None and rows < expected:
