@@ -43,7 +43,8 @@ class DataSet:
     ``state``: present; partial (rows, images or reports are missing or broken: ``detail`` counts
     them); missing; corrupt (cannot be read, or no row of it can be used: ``detail`` says why).
     ``usable`` and ``skipped`` count records or samples, ``expected`` what both should add up to in
-    the complete data set, where that is known; rows that it never counts are those of _UNCOUNTED. ``megabytes`` is the size of the image files or of the containers that hold them.
+    the complete data set, where that is known; rows that it never counts are those of _UNCOUNTED.
+    ``megabytes`` is the size of the image files or of the containers that hold them.
     ``needed`` says that the profile reads it in the matrix of its own name.
     """
 

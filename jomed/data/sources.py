@@ -1,16 +1,20 @@
 """What all loaders share: finding a data set, reading its tables, judging a text."""
 
 import hashlib
+import json
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from jomed.records import Skipped
 
 Row = TypeVar("Row")
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class DataError(Exception):
@@ -66,8 +70,21 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     absent = [name for name in columns if name not in table.columns]
     if absent:
         missing, present = ", ".join(absent), ", ".join(map(str, table.columns))
+        if len(absent) == len(columns):  # perhaps the first record: not to be repeated
+            present = "others: does it begin with the names of its columns?"
         raise DataError(f"{path} has no column {missing}; its columns are {present}.")
     return table[list(columns)]
+
+
+def parse_json(data: bytes) -> Any:
+    """The value in a JSON text; ValueError where it is broken, too deep or has half a character."""
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if _SURROGATE.search(data):  # two halves make a character; one alone fits into no file
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def divide(items: Iterable[Row | Skipped]) -> tuple[list[Row], list[Skipped]]:

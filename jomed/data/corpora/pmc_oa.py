@@ -1,6 +1,5 @@
 """PMC-OA: subfigures and captions of PubMed Central articles, one line of JSON each."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
@@ -12,7 +11,7 @@ from jomed.catalogue import CorpusConfig
 from jomed.data.archives import list_members
 from jomed.data.corpora.figures import Figure, to_record
 from jomed.data.corpora.image_files import SUFFIXES, ImageFiles, list_folders
-from jomed.data.sources import DataError, MissingData, locate
+from jomed.data.sources import DataError, MissingData, locate, parse_json
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
 
@@ -58,7 +57,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
             if line.isspace():
                 continue
             try:
-                yield place, json.loads(line)
+                yield place, parse_json(line)
             except ValueError:
                 yield place, None
 
