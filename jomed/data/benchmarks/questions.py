@@ -50,7 +50,8 @@ def answer_type(row: dict[str, Any]) -> str:
 
 def item_name(row: Any, place: str) -> str:
     """What a skipped row is called: its question id or, without one, its place in the file."""
-    return str((row.get("qid") if isinstance(row, dict) else None) or place)
+    found = row.get("qid") if isinstance(row, dict) else None
+    return str(found) if found is not None and found != "" else place
 
 
 def numbered(names: Iterable[str]) -> Iterator[str]:
