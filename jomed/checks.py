@@ -19,6 +19,7 @@ from jomed.data.sources import DataError, MissingData
 from jomed.params import params_in
 from jomed.phantom.world import planted_counts
 from jomed.records import Record, Sample, Skipped
+from jomed.reporting.suppress import few
 from jomed.settings import DataConfig, SampleLimits
 
 OPENED = 200
@@ -45,12 +46,14 @@ class DataSet:
     ``usable`` and ``skipped`` count records or samples, ``expected`` what both should add up to in
     the complete data set, where that is known; rows that it never counts are those of _UNCOUNTED.
     ``megabytes`` is the size of the image files or of the containers that hold them.
-    ``needed`` says that the profile reads it in the matrix of its own name.
+    ``needed`` says that the profile reads it in the matrix of its own name, ``guarded`` that small
+    counts of it must not be shown outside the host.
     """
 
     name: str
     kind: str
     needed: bool
+    guarded: bool
     state: str
     usable: int
     skipped: int
@@ -135,6 +138,7 @@ def _data_set(
         name=about.name,
         kind="corpus" if isinstance(about, CorpusConfig) else "benchmark",
         needed=needed,
+        guarded=about.access != "open" and drawn is None,
         state=state,
         usable=survey.usable,
         skipped=survey.skipped.total(),
@@ -220,7 +224,16 @@ def report_lines(found: Sequence[DataSet], everything: bool = True) -> Iterator[
 
 
 def as_frame(found: Iterable[DataSet]) -> pd.DataFrame:
-    """One row per data set with the columns that fit a page."""
+    """One row per data set with the columns that fit a page; small counts of guarded ones hidden.
+
+    A run on open data lists the others as well.
+    """
     columns = ["name", "state", "usable", "skipped", "expected", "megabytes", "access", "licence"]
-    rows = [[getattr(one, column) for column in columns] for one in found]
-    return pd.DataFrame(rows, columns=columns).astype({"expected": "Int64"})
+    shown = list(found)
+    rows = [[getattr(one, column) for column in columns] for one in shown]
+    frame = pd.DataFrame(rows, columns=columns).astype({"expected": "Int64"})
+    for name in ("usable", "skipped"):
+        texts = [few(getattr(one, name), one.guarded) for one in shown]
+        if any(not text.isdecimal() for text in texts):
+            frame[name] = texts
+    return frame

@@ -128,6 +128,14 @@ def test_kinds_choose_and_frames_hide_nothing(drawn: Path) -> None:
     assert frame["expected"].dtype == "Int64"
 
 
+def test_small_counts_of_guarded_sets_are_hidden_in_tables(world: Path) -> None:
+    (world / "planted.json").unlink()  # as real data are
+    frame = as_frame(check_data(OWN, world)).set_index("name")
+    assert frame.loc[["brset", "vindr_pcxr", "mimic_cxr"], "skipped"].tolist() == ["<10"] * 3
+    assert frame.loc["roco", "skipped"] == "2"
+    assert int(frame.loc["brset", "usable"]) > 10
+
+
 def test_gzip_tables_are_read_like_plain_ones(world: Path) -> None:
     before = check(world)["mimic_cxr"]
     for path in world.rglob("mimic-cxr-2.0.0-*.csv.gz"):
