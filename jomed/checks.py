@@ -19,6 +19,7 @@ from jomed.data.sources import DataError, MissingData
 from jomed.params import params_in
 from jomed.phantom.world import planted_counts
 from jomed.records import Record, Sample, Skipped
+from jomed.reporting.suppress import few
 from jomed.settings import DataConfig, SampleLimits
 
 OPENED = 200
@@ -30,6 +31,7 @@ _MENDABLE = (
     *("empty cell", "unknown label", "unknown split", "unreadable label"),
     *("image outside the data root", "repeated row"),
 )
+_UNCOUNTED = ("missing split", "other language")
 _NO_LIMITS = SampleLimits(train=None, val=None, test=None)
 _MEGABYTE = 2**20
 _ROW = "{:8} {:14} {:>8} {:>8} {:>8} {:>9}  {:12} {}"
@@ -40,15 +42,18 @@ class DataSet:
     """What was found of one corpus or benchmark.
 
     ``state``: present; partial (rows, images or reports are missing or broken: ``detail`` counts
-    them); missing; corrupt (cannot be read: ``detail`` says why). ``usable`` and ``skipped`` count
-    records or samples, ``expected`` what both should add up to in the complete data set, where that
-    is known. ``megabytes`` is the size of the image files or of the containers that hold them.
-    ``needed`` says that the profile reads it in the matrix of its own name.
+    them); missing; corrupt (cannot be read, or no row of it can be used: ``detail`` says why).
+    ``usable`` and ``skipped`` count records or samples, ``expected`` what both should add up to in
+    the complete data set, where that is known; rows that it never counts are those of _UNCOUNTED.
+    ``megabytes`` is the size of the image files or of the containers that hold them.
+    ``needed`` says that the profile reads it in the matrix of its own name, ``guarded`` that small
+    counts of it must not be shown outside the host.
     """
 
     name: str
     kind: str
     needed: bool
+    guarded: bool
     state: str
     usable: int
     skipped: int
@@ -122,15 +127,18 @@ def _data_set(
         for row in rows:
             survey.add(row)
         survey.open_images()
-    except DataError as error:
+    except (DataError, OSError) as error:
         state, detail = ("missing" if isinstance(error, MissingData) else "corrupt"), str(error)
     else:
         detail = survey.losses(expected)
         state = "partial" if detail else "present"
+        if not survey.usable:
+            state, detail = "corrupt", f"not one row can be used: {detail or 'there is none'}"
     return DataSet(
         name=about.name,
         kind="corpus" if isinstance(about, CorpusConfig) else "benchmark",
         needed=needed,
+        guarded=about.access != "open" and drawn is None,
         state=state,
         usable=survey.usable,
         skipped=survey.skipped.total(),
@@ -189,7 +197,7 @@ class _Survey:
 
     def losses(self, expected: int | None) -> str:
         """What is missing or broken, in words; "" where nothing is."""
-        rows = self.usable + self.skipped.total()
+        rows = self.usable + self.skipped.total() - sum(self.skipped[it] for it in _UNCOUNTED)
         found = [f"{self.skipped[reason]} x {reason}" for reason in _MENDABLE]
         found = [text for text in found if not text.startswith("0 ")]
         if expected is not None and rows < expected:
@@ -216,7 +224,16 @@ def report_lines(found: Sequence[DataSet], everything: bool = True) -> Iterator[
 
 
 def as_frame(found: Iterable[DataSet]) -> pd.DataFrame:
-    """One row per data set with the columns that fit a page."""
+    """One row per data set with the columns that fit a page; small counts of guarded ones hidden.
+
+    A run on open data lists the others as well.
+    """
     columns = ["name", "state", "usable", "skipped", "expected", "megabytes", "access", "licence"]
-    rows = [[getattr(one, column) for column in columns] for one in found]
-    return pd.DataFrame(rows, columns=columns).astype({"expected": "Int64"})
+    shown = list(found)
+    rows = [[getattr(one, column) for column in columns] for one in shown]
+    frame = pd.DataFrame(rows, columns=columns).astype({"expected": "Int64"})
+    for name in ("usable", "skipped"):
+        texts = [few(getattr(one, name), one.guarded) for one in shown]
+        if any(not text.isdecimal() for text in texts):
+            frame[name] = texts
+    return frame

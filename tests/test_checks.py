@@ -1,6 +1,7 @@
 """check-data: what it says of whole, missing, partial and corrupt data sets."""
 
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -71,6 +72,37 @@ def test_truncated_files_are_corrupt_or_counted(world: Path) -> None:
     assert 0 < found["pmc_oa"].usable < before
 
 
+def test_captions_without_images_are_a_data_set_that_is_missing(world: Path) -> None:
+    shutil.rmtree(world / "pmc_oa/caption_T060_filtered_top4_sep_v0_subfigures")
+    shutil.rmtree(world / "roco-dataset/data/train/radiology/images")
+    for path in world.rglob("s5999*.txt"):
+        path.unlink()
+    found = check(world)
+    assert [found[name].state for name in ("pmc_oa", "mimic_cxr")] == ["missing", "missing"]
+    assert found["roco"].state == "corrupt"
+    assert "not one row can be used: 24 x missing image" in found["roco"].detail
+
+
+def test_empty_tables_are_not_called_present(world: Path) -> None:
+    (world / "planted.json").unlink()
+    table = world / "brset/labels_brset.csv"
+    table.write_bytes(table.read_bytes().splitlines(keepends=True)[0])
+    (world / "pmc_oa/pmc_oa.jsonl").write_text("")
+    found = check(world)
+    for name in ("brset", "pmc_oa"):
+        assert found[name].state == "corrupt"
+        assert "there is none" in found[name].detail
+
+
+def test_questions_in_other_languages_do_not_make_up_for_lost_ones(world: Path) -> None:
+    rows = json.loads((world / "slake/test.json").read_text())
+    kept = [row for row in rows if row["q_lang"] == "zh"]
+    (world / "slake/test.json").write_text(json.dumps(kept))
+    lost, slake = len(rows) - len(kept), check(world)["slake"]
+    assert slake.expected is not None
+    assert f"{slake.expected - lost} rows of {slake.expected}" in slake.detail
+
+
 def test_a_broken_image_is_found_by_opening_it(world: Path) -> None:
     victim = next(path for path in sorted(world.rglob("ROCO_*.jpg")) if "non" not in str(path))
     victim.write_bytes(b"\xff\xd8 nothing")
@@ -94,6 +126,14 @@ def test_kinds_choose_and_frames_hide_nothing(drawn: Path) -> None:
     assert "retina" in set(frame["name"])
     assert "roco" not in set(frame["name"])
     assert frame["expected"].dtype == "Int64"
+
+
+def test_small_counts_of_guarded_sets_are_hidden_in_tables(world: Path) -> None:
+    (world / "planted.json").unlink()  # as real data are
+    frame = as_frame(check_data(OWN, world)).set_index("name")
+    assert frame.loc[["brset", "vindr_pcxr", "mimic_cxr"], "skipped"].tolist() == ["<10"] * 3
+    assert frame.loc["roco", "skipped"] == "2"
+    assert int(frame.loc["brset", "usable"]) > 10
 
 
 def test_gzip_tables_are_read_like_plain_ones(world: Path) -> None:

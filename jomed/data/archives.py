@@ -26,6 +26,8 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LONGEST_COMMENT = 65_535
 _IN_EXTRA = 0xFFFFFFFF  # a number that did not fit and stands in the extra field
 _ENCRYPTED, _UTF8 = 0x1, 0x800
+# What following damaged numbers and names ends in.
+_NONSENSE = (OSError, OverflowError, ValueError, struct.error, RuntimeError)
 
 
 class Member(NamedTuple):
@@ -43,10 +45,13 @@ class Member(NamedTuple):
 def list_members(path: Path) -> Iterator[Member]:
     """The members of a zip file in the order of its directory; BadZipFile where it is broken."""
     with path.open("rb") as file:
-        count, start = _directory(file)
-        file.seek(start)
-        for _ in range(count):
-            yield _read_entry(file)
+        try:
+            count, start = _directory(file)
+            file.seek(start)
+            for _ in range(count):
+                yield _read_entry(file)
+        except _NONSENSE as error:
+            raise BadZipFile(f"the directory is broken ({error})") from error
 
 
 class ZipIndex:

@@ -32,6 +32,11 @@ _LIBJPEG = "`pip install python-gdcm` (BSD) or `pip install pylibjpeg pylibjpeg-
 _OPENJPEG = "`pip install pylibjpeg pylibjpeg-openjpeg` (MIT)"
 
 
+def is_dicom(data: bytes) -> bool:
+    """Whether a file with these bytes says that it is DICOM; one without its preamble does not."""
+    return data[128:132] == b"DICM"
+
+
 def read_dicom(data: bytes) -> np.ndarray:
     """The first frame of the file with these bytes: uint8 (H, W), or (H, W, 3 or 4) in colour.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jomed.data import dicom
 from jomed.data.archives import ZipIndex
@@ -71,19 +71,33 @@ def _open(address: str, root: Path) -> Image.Image:
     if parts.is_absolute() or ".." in parts.parts:
         raise ValueError("the address leaves the data root")
     path = root / container
-    if member and path.suffix == ".npz":
+    if member and path.suffix.lower() == ".npz":
         return _from_npz(path, member)
     data = _member(path, member) if member else None
     if (member or container).lower().endswith(dicom.SUFFIXES):
-        return to_rgb(Image.fromarray(dicom.read_dicom(data or _from_file(path))))
-    with Image.open(path if data is None else BytesIO(data), formats=FORMATS) as image:
+        return _radiograph(_from_file(path) if data is None else data)
+    try:
+        return _picture(path if data is None else BytesIO(data))
+    except UnidentifiedImageError:
+        data = _from_file(path) if data is None else data
+        if not dicom.is_dicom(data):  # archives of hospitals give files no suffix, or another
+            raise
+        return _radiograph(data)
+
+
+def _radiograph(data: bytes) -> Image.Image:
+    return to_rgb(Image.fromarray(dicom.read_dicom(data)))
+
+
+def _picture(file: Path | BytesIO) -> Image.Image:
+    with Image.open(file, formats=FORMATS) as image:
         check_size(*image.size)
         ImageOps.exif_transpose(image, in_place=True)  # a camera's note on how it was held
         return to_rgb(image)
 
 
 def _member(path: Path, member: str) -> bytes:
-    return (_from_parquet if path.suffix == ".parquet" else _from_zip)(path, member)
+    return (_from_parquet if path.suffix.lower() == ".parquet" else _from_zip)(path, member)
 
 
 def _from_file(path: Path) -> bytes:

@@ -1,15 +1,20 @@
 """What all loaders share: finding a data set, reading its tables, judging a text."""
 
 import hashlib
+import json
+import re
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from jomed.records import Skipped
 
 Row = TypeVar("Row")
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class DataError(Exception):
@@ -57,14 +62,29 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}); download it again.") from error
+    if not isinstance(table.index, pd.RangeIndex):  # the reader would shift all columns by one
+        raise DataError(f"{path} has rows with more cells than its header; download it again.")
     table.columns = table.columns.str.strip().str.lower()
     absent = [name for name in columns if name not in table.columns]
     if absent:
         missing, present = ", ".join(absent), ", ".join(map(str, table.columns))
+        if len(absent) == len(columns):  # perhaps the first record: not to be repeated
+            present = "others: does it begin with the names of its columns?"
         raise DataError(f"{path} has no column {missing}; its columns are {present}.")
     return table[list(columns)]
+
+
+def parse_json(data: bytes) -> Any:
+    """The value in a JSON text; ValueError where it is broken, too deep or has half a character."""
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if _SURROGATE.search(data):  # two halves make a character; one alone fits into no file
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def divide(items: Iterable[Row | Skipped]) -> tuple[list[Row], list[Skipped]]:

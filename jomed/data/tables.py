@@ -135,6 +135,12 @@ def _open_table(path: Path, wanted: Mapping[str, str], source: str) -> Iterator[
     repeated = sorted({name for name in names if name and names.count(name) > 1})
     if repeated:
         raise DataError(f"{place}: column {repeated[0]!r} occurs twice; rename one of the two.")
+    if not set(wanted.values()) & set(names):  # perhaps a record: what stands there is not repeated
+        raise DataError(
+            f"{place}: none of its {len(names)} cells is a column that {source} names "
+            f"({', '.join(wanted.values())}). Does the table begin with the names of its columns, "
+            "and do commas separate them?"
+        )
     for role, name in wanted.items():
         if name not in names:
             raise DataError(

@@ -72,7 +72,9 @@ def corpus_card(
         "Expected rows": few(corpus.expected, guarded) if corpus.expected else "not published",
         "Records": few(len(own), guarded),
         "Known groups": _groups(own, guarded),
-        "Words per text": f"{words.min()} to {words.max()}, median {words.median():g}",
+        "Words per text": f"{words.min()} to {words.max()}, median {words.median():g}"
+        if len(own)
+        else "no text",
     }
     licences = own["licence"].value_counts().sort_index()
     rights = [(name, few(count, guarded)) for name, count in licences.items()]
@@ -83,7 +85,7 @@ def corpus_card(
         markdown_rows(("licence of the record", "records"), rights),
         markdown_rows(tuple(fates.columns), fates.itertuples(index=False)),
         _skips(skipped[skipped["source"] == corpus.name], guarded, corpus.access),
-        _spread(own["access"]),
+        _spread(pd.Series([corpus.access, *own["access"]])),
     ]
     return "\n\n".join(parts) + "\n"
 

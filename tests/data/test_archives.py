@@ -73,6 +73,25 @@ def test_every_cut_is_noticed(tmp_path: Path) -> None:
             ZipIndex(tmp_path / "cut.zip")
 
 
+def test_a_damaged_directory_is_a_broken_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 50)
+    whole = write(tmp_path / "x.zip", contents(9)).read_bytes()
+    start, rng = whole.index(b"PK\1\2"), random.Random(2)
+    refused = 0
+    for _ in range(600):
+        spoilt = bytearray(whole)
+        for _ in range(3):
+            spoilt[rng.randrange(start, len(whole))] = rng.randrange(256)
+        (tmp_path / "bad.zip").write_bytes(spoilt)
+        try:
+            list(list_members(tmp_path / "bad.zip"))
+        except zipfile.BadZipFile:
+            refused += 1
+    assert refused > 100
+
+
 def test_no_damage_gives_wrong_content(tmp_path: Path) -> None:
     files = {name: data for name, data in contents(6).items() if data}
     whole = write(tmp_path / "x.zip", files).read_bytes()

@@ -124,6 +124,28 @@ def test_members_of_npz_and_zip(tmp_path: Path) -> None:
     assert (np.asarray(open_image("a.zip::dir/b.png", tmp_path)) == np.asarray(picture(5))).all()
 
 
+def test_dicom_is_known_by_its_content_too(tmp_path: Path) -> None:
+    for name in ("a.dcm", "IM00001", "a.ima"):
+        dicom(tmp_path / name).save_as(tmp_path / name, enforce_file_format=True)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "IM00001", "S1/IM00001")
+        archive.writestr("empty.dcm", b"")
+    expected = gray(tmp_path / "a.dcm")
+    assert [gray(tmp_path / name) for name in ("IM00001", "a.ima")] == [expected] * 2
+    assert open_image("a.zip::S1/IM00001", tmp_path).size == (RAMP.shape[1], RAMP.shape[0])
+    with pytest.raises(ImageError, match="no PixelData"):
+        open_image("a.zip::empty.dcm", tmp_path)
+
+
+def test_capitals_in_a_suffix_change_nothing(tmp_path: Path) -> None:
+    pixels = np.asarray(picture(1))
+    with (tmp_path / "A.NPZ").open("wb") as file:
+        np.savez(file, x=pixels[None])
+    save_parquet(tmp_path / "A.PARQUET", [(jpeg(2), "q", "a")])
+    assert (np.asarray(open_image("A.NPZ::x/0", tmp_path)) == pixels).all()
+    assert open_image("A.PARQUET::0", tmp_path).size == (8, 8)
+
+
 def test_a_replaced_npz_is_read_again(tmp_path: Path) -> None:
     for value in (3, 9):
         path = tmp_path / "a.npz"

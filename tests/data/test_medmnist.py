@@ -121,6 +121,14 @@ def test_truncated_file_and_other_files(tmp_path: Path) -> None:
         load_samples(tmp_path, benchmark, data_config())
 
 
+@pytest.mark.parametrize("labels", [["a"] * 6, [0.5] * 6, [np.nan] * 6])
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, labels: list) -> None:
+    benchmark = benchmark_config()
+    write(tmp_path / benchmark.path, train_labels=np.array(labels).reshape(6, 1))
+    with pytest.raises(DataError, match="not all of it whole numbers"):
+        load_samples(tmp_path, benchmark, data_config())
+
+
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     benchmark = benchmark_config()
     write(tmp_path / benchmark.path, train_labels=np.array([{}] * 6, dtype=object))

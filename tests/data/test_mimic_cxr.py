@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from tiny_sets import data_config, load_records, reasons, save_jpeg
 
-from jomed.data.sources import DataError
+from jomed.data.sources import DataError, MissingData
 
 IMAGES = "mimic-cxr-jpg-2.1.0.physionet.org"
 REPORTS = "mimic-cxr-2.1.0.physionet.org"
@@ -135,9 +135,22 @@ def test_what_is_missing_is_named(root: Path) -> None:
     tables(root, ".gz")
     for path in (root / REPORTS).rglob("*.txt"):
         path.unlink()
-    with pytest.raises(DataError, match=r"mimic-cxr-reports\.zip"):
+    with pytest.raises(MissingData, match=r"mimic-cxr-reports\.zip"):
         load_records("mimic_cxr", root, data_config())
     archive = root / REPORTS / "mimic-cxr-reports.zip"
     archive.write_bytes(b"PK broken")
     with pytest.raises(DataError, match="download it again"):
+        load_records("mimic_cxr", root, data_config())
+
+
+def test_a_damaged_report_in_the_archive_is_said(root: Path) -> None:
+    archive = root / REPORTS / "mimic-cxr-reports.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in sorted((root / REPORTS).rglob("*.txt")):
+            packed.write(path, path.relative_to(root / REPORTS))
+            path.unlink()
+    spoilt = bytearray(archive.read_bytes())
+    spoilt[63:93] = b"\xff" * 30  # the first report, behind its 63 bytes of header
+    archive.write_bytes(spoilt)
+    with pytest.raises(DataError, match=r"mimic-cxr-reports\.zip.* is broken"):
         load_records("mimic_cxr", root, data_config())

@@ -192,6 +192,8 @@ def test_json_values_are_spelt_as_in_json(root: Path, value: str, text: str) -> 
         ),
         ("t.csv", "\nid,image,Q\na,b,c\n", r"line 2 are id, image, Q; valid: Q, id, image"),
         ("t.jsonl", '{"id": 1, "image": "x", "txt": "y"}', r"line 1 are id, image, txt; did you"),
+        ("t.csv", "A-1,a.png,A secret.\nA-2,b.png,x\n", r"line 1: none of its 3 cells is a column"),
+        ("t.csv", HEADER.replace(",", ";") + "a;b;c\n", r"line 1: none of its 1 .*do commas sep"),
         ("t.csv", "id,image,text,id \n", r"t\.csv, line 1: column 'id' occurs twice"),
         ("t.csv", HEADER + 'a,b,c\nd,"e,f\ng,h,i\n', r"t\.csv, line 3: unexpected end of data"),
         ("t.csv", HEADER + 'a,"5" x,c\n', r"t\.csv, line 2: ',' expected after '\"'"),

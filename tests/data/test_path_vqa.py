@@ -148,6 +148,23 @@ def test_rows_are_those_of_the_datasets_package(root: Path) -> None:
         )
 
 
+def test_answers_may_be_numbers(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "image": pa.array([{"bytes": CELLS, "path": None}] * 2),
+            "question": ["how many?"] * 2,
+            "answer": pa.array([0, None], pa.int64()),
+        }
+    )
+    for prefix in ("train", "validation", "test"):
+        path = tmp_path / f"path-vqa/data/{prefix}-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+    samples, skipped = list_samples(tmp_path, BENCHMARK, SETTINGS)
+    assert [(sample.answer, sample.answer_type) for sample in samples] == [("0", "open")] * 3
+    assert [item.reason for item in skipped] == ["empty text"] * 3
+
+
 def test_pickles_are_refused(tmp_path: Path) -> None:
     home = tmp_path / "path-vqa"
     for name in ("qas/train/train_qa.pkl", "pvqa/qas/val_vqa.pkl"):

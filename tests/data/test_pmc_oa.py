@@ -54,6 +54,15 @@ def test_records_and_reasons(root: Path) -> None:
     assert {(record.access, record.licence) for record in records} == {("open", "per article")}
 
 
+def test_lines_that_no_file_could_hold_are_skipped(root: Path) -> None:
+    name = LINES[0].partition(",")[0]
+    odd = [f'{name}, "caption": "half a \\ud800 character"}}', "[" * 100_000, LINES[0]]
+    (root / "pmc_oa/pmc_oa.jsonl").write_text("\n".join(odd))
+    records, skipped = load_records("pmc_oa", root, data_config())
+    assert [record.record_id for record in records] == IDS[:1]
+    assert reasons(skipped) == dict.fromkeys(("line 1", "line 2"), "unreadable row")
+
+
 def test_short_captions_follow_the_setting(root: Path) -> None:
     _, skipped = load_records("pmc_oa", root, data_config(min_text_chars=11))
     assert reasons(skipped)["PMC9000001_Fig3_4"] == "short text"

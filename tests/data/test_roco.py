@@ -91,6 +91,15 @@ def test_everything_left_out_has_a_reason(root: Path) -> None:
     }
 
 
+def test_byte_order_marks_and_spaces_cost_no_row(root: Path) -> None:
+    expected = load_records("roco", root, data_config())
+    folder = root / "roco-dataset/data/train/radiology"
+    captions, licences = folder / "captions.txt", folder / "licences.txt"
+    captions.write_bytes(b"\xef\xbb\xbf" + captions.read_bytes())
+    licences.write_text(licences.read_text().replace(",", " , "))
+    assert load_records("roco", root, data_config()) == expected
+
+
 def test_missing_split_is_reported(root: Path) -> None:
     shutil.rmtree(root / "roco-dataset/data/validation")
     records, skipped = load_records("roco", root, data_config())

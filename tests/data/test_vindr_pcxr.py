@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,22 @@ def test_everything_left_out_has_a_reason(root: Path) -> None:
         "vindr_pcxr:test/e3": "unreadable image",
     }
     assert len(samples) == 7
+
+
+def test_folders_as_a_release_or_wget_leaves_them(root: Path) -> None:
+    expected = load_samples(root, BENCHMARK, data_config())[0]
+    home = root / "vindr-pcxr"
+    for name in ("vindr-pcxr-1.0.0", "physionet.org/files/vindr-pcxr/1.0.0"):
+        home.rename(root / "moved")
+        (home / name).parent.mkdir(parents=True)
+        (root / "moved").rename(home / name)
+        samples, _ = load_samples(root, BENCHMARK, data_config())
+        moved = [one.image.replace(f"vindr-pcxr/{name}/", "vindr-pcxr/", 1) for one in samples]
+        assert moved == [one.image for one in expected]
+        assert [one.image_sha for one in samples] == [one.image_sha for one in expected]
+        (home / name).rename(root / "moved")
+        shutil.rmtree(home)
+        (root / "moved").rename(home)
 
 
 def test_missing_table_and_column(root: Path) -> None:

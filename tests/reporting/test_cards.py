@@ -102,6 +102,14 @@ def test_corpus_card_names_what_must_stay() -> None:
     assert "All data that went in are open." in card
 
 
+def test_a_corpus_that_lost_all_its_records_keeps_its_access() -> None:
+    records = pd.DataFrame(columns=["source", "licence", "access", "group", "text"])
+    counts = pd.DataFrame({"source": ["mimic_cxr"], "loaded": [0], "records": [0]})
+    card = corpus_card(read_corpus("mimic_cxr"), records, NOTHING, counts, guarded=True)
+    assert "made from credentialed data" in card
+    assert "- **Words per text**: no text" in card
+
+
 def test_run_card() -> None:
     manifest = {
         "name": "reader own",

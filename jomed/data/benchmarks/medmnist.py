@@ -106,4 +106,6 @@ def _read_labels(path: Path, split: str, benchmark: BenchmarkConfig) -> np.ndarr
             f"{path}: {len(images)} {split} images but labels of shape {labels.shape}; "
             "each image needs exactly one label."
         )
+    if labels.dtype.kind not in "iuf" or (labels % 1 != 0).any():
+        raise DataError(f"{path}: {split}_labels is {labels.dtype}, not all of it whole numbers.")
     return labels.reshape(-1).astype(int)

@@ -57,7 +57,7 @@ def read_questions(
         addresses: dict[str, str] = {}
         for place, (address, digest, *texts) in enumerate(_rows(home, root, prefix, benchmark.url)):
             sample_id = f"{benchmark.name}:{split}/{place}"
-            question, answer = (clean_text(text or "") for text in texts)
+            question, answer = (clean_text("" if t is None else str(t)) for t in texts)
             if not digest or not question or not answer:
                 reason = "empty text" if digest else "missing image"
                 skipped.append(Skipped(benchmark.name, sample_id, reason, address))
@@ -92,7 +92,7 @@ def warn_of_guesses(benchmark: BenchmarkConfig, guessed: int, total: int, remedy
 
 def _rows(
     home: Path, root: Path, prefix: str, url: str
-) -> Iterator[tuple[str, str, str | None, str | None]]:
+) -> Iterator[tuple[str, str, object, object]]:
     """(address, digest of the image or "", question, answer) of every row of one split."""
     paths = find_shards(home, prefix, url)
     if not paths:
@@ -120,7 +120,7 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
         )
 
 
-def _values(file: pq.ParquetFile) -> Iterator[tuple[str, str | None, str | None]]:
+def _values(file: pq.ParquetFile) -> Iterator[tuple[str, object, object]]:
     for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["image.bytes", *_COLUMNS]):
         images = pc.struct_field(batch["image"], "bytes")
         texts = (batch[name].to_pylist() for name in _COLUMNS)

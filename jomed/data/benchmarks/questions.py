@@ -1,13 +1,12 @@
 """What the question sets with a JSON list of questions share."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jomed.catalogue import BenchmarkConfig
-from jomed.data.sources import DataError, MissingData, clean_text
+from jomed.data.sources import DataError, MissingData, clean_text, parse_json
 
 _ANSWER_TYPES = ("closed", "open")
 
@@ -17,7 +16,7 @@ def read_rows(path: Path, benchmark: BenchmarkConfig) -> Sequence[Any]:
     if not path.is_file():
         raise MissingData(f"{path} is missing; get {benchmark.title} from {benchmark.url}.")
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = parse_json(path.read_bytes())
     except ValueError as error:
         raise DataError(f"{path} is not JSON ({error}); get it again: {benchmark.url}.") from error
     if not isinstance(rows, list):
@@ -51,7 +50,8 @@ def answer_type(row: dict[str, Any]) -> str:
 
 def item_name(row: Any, place: str) -> str:
     """What a skipped row is called: its question id or, without one, its place in the file."""
-    return str((row.get("qid") if isinstance(row, dict) else None) or place)
+    found = row.get("qid") if isinstance(row, dict) else None
+    return str(found) if found is not None and found != "" else place
 
 
 def numbered(names: Iterable[str]) -> Iterator[str]:

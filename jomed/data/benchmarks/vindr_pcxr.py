@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
 from jomed.data.benchmarks.common import hold_out_samples, listed, read_flags
-from jomed.data.sources import MissingData, divide, read_table
+from jomed.data.sources import MissingData, divide, locate, read_table
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
 
@@ -20,16 +20,19 @@ def load(
 
     An index is the place of the column in `benchmark.label_names`. The set has no validation split:
     `settings.val_share` of the training images become one. It does not name patients, so each image
-    is its own group. Raises DataError for a missing table or label column.
+    is its own group. The tables may lie in the folders of a release below `benchmark.path`. Raises
+    DataError for a missing table or label column.
     """
-    home = root / benchmark.path
+    tables = [TABLE.format(folder) for folder in FOLDERS]
+    home = locate(root / benchmark.path, tables, benchmark.title, benchmark.url).parent
+    prefix = home.relative_to(root).as_posix()
     rows, skipped = divide(item for folder in FOLDERS for item in _rows(home, folder, benchmark))
     samples = [
         Sample(
             sample_id=f"{benchmark.name}:{folder}/{image_id}",
             benchmark=benchmark.name,
             split=folder,
-            image=f"{benchmark.path}/{folder}/{image_id}.dicom",
+            image=f"{prefix}/{folder}/{image_id}.dicom",
             question=benchmark.question or "",
             answer=answer,
             answer_type="labels",
@@ -53,7 +56,8 @@ def _rows(
     columns = [name.lower() for name in benchmark.label_names]
     table = read_table(path, ["image_id", *columns])
     seen: set[str] = set()
-    for image_id, *cells in table.itertuples(index=False, name=None):
+    for name, *cells in table.itertuples(index=False, name=None):
+        image_id = name.strip()
         flags = read_flags(cells)
         if image_id in seen:
             yield Skipped(benchmark.name, image_id, "repeated row", path.name)

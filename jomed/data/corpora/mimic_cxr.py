@@ -1,6 +1,7 @@
 """MIMIC-CXR: frontal radiographs (MIMIC-CXR-JPG) and the report of their study (MIMIC-CXR)."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,12 +33,12 @@ def load(root: Path, corpus: CorpusConfig, settings: DataConfig) -> Iterator[Rec
                 found += isinstance(item, Record)
                 unread += isinstance(item, Skipped) and item.reason == "missing report"
                 yield item
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{ARCHIVE} below {root} is broken ({error}); download it again from {REPORTS_URL}."
         ) from error
     if unread and not found:
-        raise DataError(
+        raise MissingData(
             f"MIMIC-CXR-JPG is in {home}, but no report below {root} belongs to it. Put {ARCHIVE} "
             f"of MIMIC-CXR ({REPORTS_URL}) there, packed or unpacked."
         )

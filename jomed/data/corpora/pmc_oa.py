@@ -1,6 +1,5 @@
 """PMC-OA: subfigures and captions of PubMed Central articles, one line of JSON each."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
@@ -12,7 +11,7 @@ from jomed.catalogue import CorpusConfig
 from jomed.data.archives import list_members
 from jomed.data.corpora.figures import Figure, to_record
 from jomed.data.corpora.image_files import SUFFIXES, ImageFiles, list_folders
-from jomed.data.sources import DataError, locate
+from jomed.data.sources import DataError, MissingData, locate, parse_json
 from jomed.records import Record, Skipped
 from jomed.settings import DataConfig
 
@@ -58,7 +57,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
             if line.isspace():
                 continue
             try:
-                yield place, json.loads(line)
+                yield place, parse_json(line)
             except ValueError:
                 yield place, None
 
@@ -70,7 +69,9 @@ def _images(home: Path, root: Path, url: str) -> ImageFiles:
     packed = (pair for path in archives for pair in _list_archive(path, root, url))
     images = ImageFiles(chain(list_folders(folders, root), packed))
     if not len(images):
-        raise DataError(f"PMC-OA has no images: no {IMAGE_FOLDER} or images.zip in {home} ({url}).")
+        raise MissingData(
+            f"PMC-OA has no images: no {IMAGE_FOLDER} or images.zip in {home} ({url})."
+        )
     return images
 
 

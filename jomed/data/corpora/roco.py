@@ -39,7 +39,7 @@ def _rows(
     places = _places(folder, corpus.url)
     images = ImageFiles(list_folders([folder / "images"], root))
     path = folder / "captions.txt"
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
         for number, line in enumerate(lines, start=1):
             # no CSV reader: captions hold unbalanced quotes
             name, _, caption = line.partition("\t")
@@ -64,5 +64,5 @@ def _places(folder: Path, url: str) -> dict[str, tuple[str, str]]:
     if not path.is_file():
         raise MissingData(f"{path} is missing: it holds the licences. Get it from {url}.")
     table = read_table(path, ["roco_id", "pmc_id", "cc"])
-    pairs = zip(table["pmc_id"], table["cc"], strict=True)
-    return dict(zip(table["roco_id"], pairs, strict=True))
+    rows = zip(*(table[name].str.strip() for name in table), strict=True)
+    return {name: (pmc_name, licence) for name, pmc_name, licence in rows}
