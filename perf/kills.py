@@ -32,20 +32,21 @@ from jomed.config import RunConfig, load_config
 from jomed.reading.score_files import KEY, KINDS, ScoreTableError, open_file
 
 KINDS_OF_KILLS = ("stage 1", "stage 2", "scoring")
-LONGEST_DELAY = {"stage 1": 1.0, "stage 2": 2.0, "scoring": 3.0}
+LONGEST_DELAY = {"stage 1": 0.6, "stage 2": 1.0, "scoring": 1.5}
 """Seconds from the first progress after a start, at most, to the kill."""
 OVERRIDES = {
     "data.world.records": 200,
     "data.world.train": 120,
     "data.world.val": 60,
-    "data.world.test": 250,
+    "data.world.test": 200,
     "stage1.max_steps": 160,
     "stage1.eval_every": 4,
     "stage2.candidates": 12,
     "stage2.steps": 60,
     "stage2.batch_size": 16,
     "stage2.patience": 30,
-    "inference.candidates_per_head": 12,
+    "inference.candidates_per_head": 8,
+    "evaluation.methods": ["caption_only", "image_only", "standard_rag", "jomed"],
     "runtime.device": "cpu",
 }
 _WAIT_SECONDS = 300.0
@@ -157,11 +158,13 @@ def _wait_for_more(
 
 
 def _progress(config: RunConfig) -> dict[str, int]:
-    """Checkpointed steps of stage 1 and of both heads, and pairs in the score table."""
+    """Checkpointed steps of stage 1 and of both heads; pairs scored, once both heads are done."""
+    heads = [f"head_{head}" for head in config.stage2.heads]
+    trained = all(artifact(config, head).is_complete() for head in heads)
     return {
         "stage 1": _stage1_steps(config),
-        "stage 2": sum(_head_steps(config, f"head_{head}") for head in config.stage2.heads),
-        "scoring": _pairs(config),
+        "stage 2": sum(_head_steps(config, head) for head in heads),
+        "scoring": _pairs(config) if trained else 0,
     }
 
 

@@ -183,6 +183,20 @@ def test_a_prompt_beyond_a_sliding_window_is_refused(load_reader: Callable[..., 
         reader.score(PROMPTS, ONE_TOKEN)
 
 
+def test_answers_beyond_the_context_are_refused(reader: Reader) -> None:
+    prompt = max(len(packed.ids) for packed in reader.packer.pack(PROMPTS))
+    text = reader.model.config.get_text_config()
+    text.max_position_embeddings = prompt + 3
+    reader.score(PROMPTS, ONE_TOKEN)
+    reader.generate(PROMPTS, max_new_tokens=3)
+    answers = AnswerSet(("a", "abcdefgh"))
+    message = f"a prompt has {prompt} tokens and its longest answer 9, .* the {prompt + 3} that"
+    with pytest.raises(ReaderError, match=message):
+        reader.score(PROMPTS, answers)
+    with pytest.raises(ReaderError, match=r"generation at most 4, .*inference.max_new"):
+        reader.generate(PROMPTS, max_new_tokens=4)
+
+
 def test_weights_lie_where_torch_would_put_them(reader: Reader) -> None:
     tensors = [*reader.model.parameters(), *reader.model.buffers()]
     assert {tensor.data_ptr() % 64 for tensor in tensors} == {0}
