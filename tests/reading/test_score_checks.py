@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -163,3 +165,9 @@ def test_a_fault_is_shown_with_the_number_of_what_has_no_name(path: Path) -> Non
     assert isinstance(fault, Fault)
     assert fault.row == (1, 90, 91, 92)
     assert fault.pair.startswith("sample 'number 90', record 'number 91', variant 'number 92'")
+
+
+def test_looking_into_tables_loads_no_deep_learning_library() -> None:
+    modules = "jomed.__main__, jomed.reading.score_checks"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run((sys.executable, "-c", code), check=False).returncode == 0
