@@ -18,18 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import typer
+from same_results import differences
 
 from jomed.artifacts import artifact, score_table_path
 from jomed.config import RunConfig, load_config
-from jomed.reading.score_files import KEY, KINDS, ScoreTableError, open_file
+from jomed.reading.score_files import ScoreTableError, open_file
 
 KINDS_OF_KILLS = ("stage 1", "stage 2", "scoring")
 LONGEST_DELAY = {"stage 1": 0.6, "stage 2": 1.0, "scoring": 1.5}
@@ -70,7 +70,7 @@ def main(
         shutil.copytree(whole.runs_dir, killed.runs_dir)
         _to_the_end(whole, "run")
         print(pd.DataFrame(_killed_run(killed, kills, random.Random(seed))).to_string(index=False))
-        rows = pd.DataFrame(_comparison(whole, killed))
+        rows = pd.DataFrame(differences(whole, killed))
     print(rows.to_string(index=False))
     if not rows["equal"].all():
         raise typer.Exit(1)
@@ -104,16 +104,13 @@ def _work(config: RunConfig, part: str) -> None:
 
 
 def _start(config: RunConfig, part: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, __file__, "--worker", part, "--folder", str(config.runs_dir)]
+    options = {"worker": part, "folder": str(config.runs_dir), "backbone": config.backbone.name}
+    command = [sys.executable, __file__, *(f"--{key}={value}" for key, value in options.items())]
     environment = os.environ | {"JOMED_PROGRESS": "0", "OMP_NUM_THREADS": "1"}
     config.runs_dir.mkdir(parents=True, exist_ok=True)
     with (config.runs_dir / "worker.log").open("ab") as log:
         return subprocess.Popen(
-            [*command, "--backbone", config.backbone.name],
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
         )
 
 
@@ -199,66 +196,6 @@ def _pairs(config: RunConfig) -> int:
     except ScoreTableError:  # not there yet
         return 0
 
-
-def _comparison(one: RunConfig, other: RunConfig) -> Iterator[dict[str, object]]:
-    """Each part of the result: whether both runs have the same, and the largest difference."""
-    for name, read in READ.items():
-        first, second = read(one), read(other)
-        same = first.keys() == second.keys()
-        gap = max((_gap(first[key], second[key]) for key in first), default=0.0) if same else None
-        yield {"what": name, "parts": len(first), "equal": gap == 0, "largest difference": gap}
-
-
-def _gap(one: object, other: object) -> float:
-    """Largest difference of two arrays; of anything else 0 or infinity."""
-    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
-        return 0.0 if one == other else float("inf")
-    if one.tobytes() == other.tobytes():
-        return 0.0
-    if one.shape != other.shape or one.dtype.kind != "f":
-        return float("inf")
-    return float(np.abs(one.astype(np.float64) - other).max()) or float("inf")
-
-
-def _tensors(config: RunConfig, stage: str, file: str) -> dict[object, object]:
-    from safetensors.numpy import load_file
-
-    return dict(load_file(artifact(config, stage).require() / file))
-
-
-def _lines(config: RunConfig, stage: str, file: str) -> dict[object, object]:
-    return dict(enumerate((artifact(config, stage).require() / file).read_text().splitlines()))
-
-
-def _values(config: RunConfig) -> dict[object, object]:
-    names = ", ".join(f"(SELECT name FROM names WHERE id = {column})" for column in KEY)
-    found: dict[object, object] = {}
-    with closing(open_file(score_table_path(config), create=False)) as connection:
-        for kind in KINDS:
-            for *key, value in connection.execute(f"SELECT {names}, value FROM {kind}"):
-                found[kind, *key] = np.frombuffer(value, "<f4") if kind == "scores" else value
-    return found
-
-
-def _predictions(config: RunConfig) -> dict[object, object]:
-    folder = artifact(config, "evaluation").require()
-    return {
-        (path.name, column): values.to_numpy() if values.dtype.kind == "f" else values.tolist()
-        for path in sorted(folder.glob("*.parquet"))
-        for column, values in pd.read_parquet(path).items()
-    }
-
-
-READ: Mapping[str, Callable[[RunConfig], dict[object, object]]] = {
-    "adapter of stage 1": lambda c: _tensors(c, "reader", "adapter/adapter_model.safetensors"),
-    "losses of stage 1": lambda c: _lines(c, "reader", "report.json"),
-    "text head": lambda c: _tensors(c, "head_text", "head.safetensors"),
-    "its log": lambda c: _lines(c, "head_text", "log.jsonl"),
-    "image head": lambda c: _tensors(c, "head_image", "head.safetensors"),
-    "its log, too": lambda c: _lines(c, "head_image", "log.jsonl"),
-    "score table": _values,
-    "predictions": _predictions,
-}
 
 if __name__ == "__main__":
     typer.run(main)

@@ -166,4 +166,6 @@ def _adapter_hash(adapter: Path) -> str:
     settings = json.loads(path.read_text())
     # Where the base lay during training says nothing about what the adapter computes.
     settings.pop("base_model_name_or_path", None)
+    # PEFT writes the names of the adapted layers in the order of a hash table.
+    settings = {k: sorted(v) if isinstance(v, list) else v for k, v in settings.items()}
     return _weights_hash(adapter) + json.dumps(settings, sort_keys=True)

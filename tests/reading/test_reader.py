@@ -1,5 +1,6 @@
 """Scores and generations against the whole model, fed by the processor alone."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,21 @@ def test_missing_parts_are_named(load_reader: Callable[..., Reader], tmp_path: P
         Reader.load(make_config(), tmp_path / "none", None, tmp_path)
     with pytest.raises(ReaderError, match="run stage 1"):
         load_reader("qwen2_vl", adapter=tmp_path)
+
+
+def test_the_order_of_the_adapted_layers_does_not_change_the_key(
+    load_reader: Callable[..., Reader], reader_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Two trainings of one adapter name its layers in different orders."""
+    reader, config = load_reader("qwen2_vl"), make_config()
+
+    def key(layers: list[str]) -> str:
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"target_modules": layers}))
+        folder = reader_folders["qwen2_vl"]
+        return reader_key(config, folder, reader.model, reader.packer.processor, tmp_path)
+
+    assert key(["q_proj", "v_proj"]) == key(["v_proj", "q_proj"])
+    assert key(["q_proj", "v_proj"]) != key(["q_proj", "k_proj"])
 
 
 def test_a_prompt_beyond_a_sliding_window_is_refused(load_reader: Callable[..., Reader]) -> None:
