@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from jomed.artifacts import score_table_path
 from jomed.config import ConfigError
 from jomed.forecast_table import forecast_report
 from jomed.matrix import run_matrix
 from jomed.plan import planned_configs, states, tasks
+from jomed.reading.score_files import ScoreTableError
 from jomed.runner import NotebookError, end_with_matrix, parameter_value, run_notebook
 
 app = typer.Typer(
@@ -17,6 +19,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Runs the notebooks: one with `run`, all of a matrix with `matrix`.",
 )
+scores = typer.Typer(
+    no_args_is_help=True, help="Look into score tables: what the readers said about pairs."
+)
+app.add_typer(scores, name="scores")
+
+_FAULTS_SHOWN = 20
 
 Profile = Annotated[str, typer.Option(help="A file in params/profiles.")]
 Matrix = Annotated[
@@ -125,6 +133,64 @@ def check_data(
     typer.echo(f"\nall that profile {profile!r} needs can be read")
 
 
+@scores.command("info")
+def scores_info(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Score tables; all of the profile if not given.")
+    ] = None,
+    profile: Profile = "phantom",
+) -> None:
+    """Say what score tables hold and how large they are."""
+    from jomed.reading.score_checks import file_bytes, table_facts
+
+    for path in paths or _score_tables(profile):
+        facts, size = table_facts(path), file_bytes(path)
+        pairs = sum(one.pairs for one in facts)
+        typer.echo(f"{path}: {size:,} bytes, {size / max(1, pairs):.0f} per pair")
+        for one in facts:
+            typer.echo(
+                f"  {one.kind}: {one.pairs:,} pairs of {one.readers} readers, "
+                f"{one.samples:,} samples, {one.records:,} records, {one.variants:,} variants"
+            )
+
+
+@scores.command("verify")
+def scores_verify(
+    paths: Annotated[list[Path], typer.Argument(help="Score tables.")],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove broken rows, so that they are scored again.")
+    ] = False,
+) -> None:
+    """Check every value of score tables. Ends with code 1 where something is broken."""
+    from jomed.reading.score_checks import find_faults, remove
+
+    broken = False
+    for path in paths:
+        faults = find_faults(path)
+        for one in faults[:_FAULTS_SHOWN]:
+            typer.echo(f"{path}: {one.kind}: {one.pair}: {one.reason}")
+        if len(faults) > _FAULTS_SHOWN:
+            typer.echo(f"{path}: and {len(faults) - _FAULTS_SHOWN:,} more")
+        if repair:
+            remove(path, faults)
+            typer.echo(f"{path}: {len(faults):,} broken rows removed")
+        elif faults:
+            broken = True
+            typer.echo(f"{path}: {len(faults):,} broken rows; --repair removes them", err=True)
+        else:
+            typer.echo(f"{path}: whole")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _score_tables(profile: str) -> list[Path]:
+    folder = score_table_path(planned_configs(profile)[0]).parent
+    found = sorted(folder.glob("*.sqlite"))
+    if not found:
+        typer.echo(f"no score tables in {folder} yet")
+    return found
+
+
 def _print_plan(profile: str, matrix: str | None, only: list[str] | None) -> None:
     rows = states(tasks(profile, matrix, only or []))
     width = max(len(task.title) for task, _ in rows)
@@ -149,7 +215,7 @@ def main() -> None:
     """Run a command; an error that the user can mend is printed without a traceback."""
     try:
         app(prog_name="python -m jomed")
-    except (ConfigError, NotebookError) as error:
+    except (ConfigError, NotebookError, ScoreTableError) as error:
         typer.echo(error, err=True)
         raise SystemExit(1) from None
 

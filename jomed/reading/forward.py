@@ -33,6 +33,8 @@ def score_batch(
     ids, mask = pad_ids([p.ids for p in prompts], packer.tokenizer.pad_token_id, left=False)
     embedded, inner = _embed(model, ids, tries, packer.image_token, features)
     _check_window(model, embedded.shape[1])
+    said = [int(trie.depths.max(initial=0)) + 1 for trie in tries]
+    check_context(model, [len(p.ids) for p in prompts], said, "longest answer")
     hidden = model.model.language_model(
         inputs_embeds=embedded,
         attention_mask=_attention(model, mask, tries, embedded.dtype),
@@ -117,6 +119,18 @@ def _positions(
     rows = len(of_prompt)
     positions = torch.cat([of_prompt, of_nodes.expand(rows, *of_nodes.shape)], dim=2)
     return positions[0] if rows == 1 else positions
+
+
+def check_context(model: Any, prompts: Sequence[int], answers: Sequence[int], what: str) -> None:
+    """Raise ReaderError where prompt and answer, in tokens, pass what the model was made for."""
+    limit = model.config.get_text_config().max_position_embeddings
+    for prompt, answer in zip(prompts, answers, strict=True):
+        if prompt + answer > limit:
+            raise ReaderError(
+                f"a prompt has {prompt} tokens and its {what} {answer}, together more than the "
+                f"{limit} that the model reads; lower prompt.max_side or prompt.max_text_chars, "
+                "or shorten the answers (inference.max_new_tokens where it generates them)"
+            )
 
 
 def _check_window(model: Any, length: int) -> None:
