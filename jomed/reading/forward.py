@@ -112,8 +112,22 @@ def _positions(
     tries: Sequence[AnswerTrie],
 ) -> torch.Tensor:
     """Rotary positions (R, B, S), or (B, S) for models with plain ones."""
-    geometry = packer.geometry([address for prompt in prompts for address in prompt.images])
-    of_prompt = packer.family.positions(model.model, ids, mask, geometry, packer.image_token)
+    # Positions depend on where the images are and how large, which few of a batch differ in.
+    layouts: dict[tuple[bytes, bytes], int] = {}
+    first: list[int] = []
+    place_of = []
+    for row, prompt in enumerate(prompts):
+        sizes = packer.geometry(prompt.images).numpy().tobytes()
+        layout = ((prompt.ids == packer.image_token).tobytes(), sizes)
+        if layout not in layouts:
+            layouts[layout] = len(first)
+            first.append(row)
+        place_of.append(layouts[layout])
+    geometry = packer.geometry([address for row in first for address in prompts[row].images])
+    of_layout = packer.family.positions(
+        model.model, ids[first], mask[first], geometry, packer.image_token
+    )
+    of_prompt = of_layout[:, place_of]
     after = of_prompt.masked_fill(mask[None] == 0, -1).amax(dim=(0, 2)) + 1
     of_nodes = after[:, None] + _nodes(tries, [t.depths - 1 for t in tries], fill=0)
     rows = len(of_prompt)
