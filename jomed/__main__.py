@@ -35,7 +35,8 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="Keep the runs with this benchmark, backbone, encoder or seed; may be repeated. "
+        help="Keep the runs with this benchmark, backbone, encoder, seed or variant; may be "
+        "repeated. "
         "Leaves out the notebooks that compare all runs.",
     ),
 ]

@@ -16,6 +16,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments, se
 from jomed.artifacts import atomic_write
 from jomed.config import RunConfig
 from jomed.reading.adapters import quiet_peft
+from jomed.reading.events import event_callbacks
 from jomed.reading.families import FAMILIES
 from jomed.reading.loading import load_base
 from jomed.reading.options import resolve_device
@@ -106,7 +107,7 @@ def _trainer(
         train_dataset=splits["train"],
         eval_dataset=splits["val"],
         data_collator=AnswerCollator(packer),
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, *event_callbacks(checkpoints.parent)],
     )
     trainer.remove_callback(PrinterCallback)
     if trainer.args.n_gpu > 1:
