@@ -86,10 +86,15 @@ def test_one_example_per_sample_and_candidate(image_root: Path) -> None:
     candidates = {**CANDIDATES, "train1": ("",)}
     examples = make_examples(make_config(), SAMPLES, RECORDS, candidates, "train")
     assert len(examples) == 5
-    assert examples[1] == Example(Prompt("d.png", "another text", "a.png", "which?"), "0")
-    assert examples[2] == Example(Prompt(None, None, "b.png", "which?"), "1")
+    prompt = Prompt("d.png", "another text", "a.png", "which?")
+    assert examples[1] == Example(prompt, "0", "sample train0 beside record r2")
+    prompt = Prompt(None, None, "b.png", "which?")
+    assert examples[2] == Example(prompt, "1", "sample train1 beside no record")
     with pytest.raises(ReaderError, match="1 of 3 samples of the val split"):
         make_examples(make_config(), SAMPLES, RECORDS, {**CANDIDATES, "val2": ()}, "val")
+    train = SAMPLES[SAMPLES["split"] == "train"]
+    with pytest.raises(ReaderError, match="the val split of retina has no sample"):
+        make_examples(make_config(), train, RECORDS, CANDIDATES, "val")
 
 
 def test_only_the_answer_and_the_end_of_the_turn_are_supervised(reader: Reader) -> None:
