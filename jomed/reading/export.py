@@ -241,7 +241,8 @@ In this folder:
 
 {commands}
 
-With N processes divide `gradient_accumulation_steps` by N. Two things differ from our own
+With N processes divide `gradient_accumulation_steps` by N. Three things differ from our own
 training: LLaMA-Factory's loss is a mean over tokens, ours over examples (the same where all
-answers have as many tokens), and its Qwen template supervises the line break after the answer.
+answers have as many tokens); its Qwen template supervises the line break after the answer; and it
+enlarges images with a side below 28 px for Qwen.
 """

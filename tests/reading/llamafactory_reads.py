@@ -1,6 +1,7 @@
 """Reads an export with LLaMA-Factory's own code, in an interpreter that has it installed.
 
-Called with a training YAML in its folder; prints as JSON what the settings and examples became.
+Called in the export's folder with a training YAML and a JSON file, which then says what settings
+and examples became.
 """
 
 import json
@@ -41,7 +42,7 @@ def main() -> None:
             for split, kind in (("train", "train"), ("val", "eval"))
         },
     }
-    json.dump(summary, sys.stdout)
+    Path(sys.argv[2]).write_text(json.dumps(summary))
 
 
 if __name__ == "__main__":
