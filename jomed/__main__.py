@@ -153,11 +153,13 @@ def finetune(
     """
     config = _configured(locals())
     # Imported here: torch takes seconds, and the other commands are free of it.
-    from jomed.reading.team import leave_team
+    from jomed.reading.team import join_team, leave_team
     from jomed.stages.reader import train_reader
 
     with _told():
-        typer.echo(train_reader(config))
+        folder = train_reader(config)
+    if join_team(config).is_main_process:
+        typer.echo(folder)
     leave_team()
 
 
