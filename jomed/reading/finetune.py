@@ -34,6 +34,7 @@ ADAPTER = "adapter"
 REPORT = "report.json"
 _CHECKPOINTS = "checkpoints"
 _PLAN = "plan.json"
+_STATE = "trainer_state.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,12 +188,22 @@ def _last_checkpoint(folder: Path) -> str | None:
     while found:
         try:
             # The trainer writes this file last.
-            json.loads((found[-1] / "trainer_state.json").read_text())
+            state = json.loads((found[-1] / _STATE).read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             shutil.rmtree(found.pop())
         else:
+            _keep_best(found[-1], state)
             return str(found[-1])
     return None
+
+
+def _keep_best(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Let a checkpoint name the best one where it lies now: a folder may have been moved."""
+    best = state["best_model_checkpoint"]
+    here = None if best is None else str(checkpoint.with_name(Path(best).name))
+    if here != best:
+        with atomic_write(checkpoint / _STATE) as temporary:
+            temporary.write_text(json.dumps({**state, "best_model_checkpoint": here}))
 
 
 def _report(trainer: Any, splits: Mapping[str, Sequence[Example]]) -> FinetuneReport:

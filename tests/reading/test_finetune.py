@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -198,6 +199,28 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     assert resumed == whole
     expected = weights(tmp_path / "whole")
     for name, tensor in weights(tmp_path / "parts").items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+
+
+def test_a_run_that_was_moved_after_its_last_step_still_ends_with_the_best_adapter(
+    tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Validation gets worse and worse: the first checkpoint is the best.
+    losses = itertools.cycle([1.0, 2.0, 3.0])
+    monkeypatch.setattr("jomed.reading.trainer.mean_loss", lambda _: {"loss": next(losses)})
+
+    class EndOfTraining(TrainerCallback):  # type: ignore[misc, unused-ignore]
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+    whole = tune(tmp_path / "whole")
+    assert whole.best_step == 2
+    with pytest.raises(KeyboardInterrupt):
+        tune(tmp_path / "here", EndOfTraining())
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert tune(tmp_path / "there") == whole
+    expected = weights(tmp_path / "whole")
+    for name, tensor in weights(tmp_path / "there").items():
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
 
 
