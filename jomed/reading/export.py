@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +17,15 @@ from jomed.progress import track
 from jomed.reading.packing import ReaderError, limit_side
 from jomed.reading.prompts import prompt_messages
 from jomed.reading.supervision import Example
-from jomed.settings import Stage1Config
+from jomed.settings import PromptConfig, Stage1Config
 from jomed.storage import Artifact
 
-TEMPLATES = {"qwen2_vl": "qwen2_vl", "pixtral": "pixtral"}
+TEMPLATES = {
+    "qwen2_vl": "qwen2_vl",
+    "qwen2_5_vl": "qwen2_vl",
+    "qwen3_vl": "qwen3_vl_nothink",
+    "pixtral": "pixtral",
+}
 """LLaMA-Factory's name of each reader family's chat template."""
 
 _IMAGE = "<image>"
@@ -70,7 +74,7 @@ def export_llamafactory(
     made = Artifact(folder, "export for LLaMA-Factory", "Run the export again.")
     with made.writing(**provenance) as unfinished:
         addresses = {a: None for many in splits.values() for e in many for a in e.prompt.images}
-        _write_images(addresses, root, config.prompt.max_side, unfinished)
+        _write_images(addresses, root, config.prompt, unfinished)
         cleaned = sum(
             _write_examples(examples, unfinished / f"{split}.jsonl")
             for split, examples in splits.items()
@@ -140,6 +144,7 @@ def training_settings(config: RunConfig, bases: Mapping[str, Path | str]) -> dic
             f"{backbone.name}: no LLaMA-Factory template is known for the family "
             f"{backbone.family!r}; export for one of {', '.join(TEMPLATES)}"
         )
+    bits = {"8bit": {"quantization_bit": 8}, "4bit": {"quantization_bit": 4}, None: {}}
     return {
         "model_name_or_path": str(bases[backbone.name]),
         "model_revision": backbone.revision or "main",
@@ -158,6 +163,7 @@ def training_settings(config: RunConfig, bases: Mapping[str, Path | str]) -> dic
         "use_reentrant_gc": False,
         "output_dir": f"trained/{backbone.name}",
         "bf16": backbone.dtype == "bfloat16",
+        **bits[backbone.quantisation],
         "seed": config.seed,
         "report_to": "none",
         **_schedule(stage),
@@ -203,10 +209,11 @@ def _dataset(config: RunConfig, split: str) -> str:
     return f"jomed_{config.benchmark.name}_{split}"
 
 
-def _write_images(addresses: Iterable[str], root: Path, max_side: int, folder: Path) -> None:
+def _write_images(addresses: Iterable[str], root: Path, limits: PromptConfig, folder: Path) -> None:
     (folder / "images").mkdir()
     for address in track(list(addresses), "images for LLaMA-Factory"):
-        limit_side(open_image(address, root), max_side).save(folder / image_file(address))
+        image = limit_side(open_image(address, root), limits.max_side, limits.max_pixels)
+        image.save(folder / image_file(address))
 
 
 def _write_examples(examples: Iterable[Example], path: Path) -> int:
@@ -225,16 +232,12 @@ def _write_json(value: object, path: Path) -> None:
 
 
 def _readme(config: RunConfig, report: ExportReport, backbones: Sequence[str]) -> str:
-    private = config.access != ("open",)
-    warning = (
-        f"**PRIVATE: made from {' and '.join(config.access)} data, must not leave this host.**\n\n"
-    )
-    commands = "\n".join(
-        f"    llamafactory-cli train {shlex.quote(name + '.yaml')}" for name in backbones
-    )
+    levels = " and ".join(config.access)
+    warning = f"**PRIVATE: made from {levels} data, must not leave this host.**\n\n"
+    commands = "\n".join(f"    llamafactory-cli train {name}.yaml" for name in backbones)
     return f"""# Stage 1 of {config.run_name} for LLaMA-Factory
 
-{warning if private else ""}{report.train} training and {report.val} validation examples, \
+{"" if levels == "open" else warning}{report.train} training and {report.val} validation examples, \
 {report.images} images; {report.cleaned} examples had markup in a text, which was left out.
 
 In this folder:

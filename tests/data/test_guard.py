@@ -8,8 +8,7 @@ from tiny_sets import benchmark_config, data_config, run_config
 
 from jomed.config import read_corpus
 from jomed.data.corpora import load_corpus
-from jomed.data.guard import AccessError, is_local, require_local
-from jomed.data.guard import AccessError, require_local, require_untracked
+from jomed.data.guard import AccessError, is_local, require_local, require_untracked
 from jomed.data.merge import merge_corpora
 from jomed.data.sources import DataError
 from jomed.phantom.formats import mimic_cxr

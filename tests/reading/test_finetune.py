@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from finetune_cases import CANDIDATES, RECORDS, SAMPLES, weights
+from finetune_cases import CANDIDATES, RECORDS, SAMPLES, STAGE1, weights
 from reading_cases import make_config
 from safetensors.torch import save_file
 from tiny_models import save_reader
 from transformers import TrainerCallback
 
 from jomed.reading.answers import AnswerSet
-from jomed.reading.finetune import FinetuneError, FinetuneReport, _adapted
+from jomed.reading.finetune import FinetuneError, FinetuneReport, _adapted, finetune_reader
 from jomed.reading.packing import ReaderError
 from jomed.reading.prompts import Prompt
 from jomed.reading.reader import Reader
