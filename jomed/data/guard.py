@@ -58,8 +58,8 @@ def require_untracked(folder: Path, access: Iterable[str]) -> None:
     closed = sorted(set(access) - {"open"})
     if not closed:
         return
-    inside = next(path for path in folder.absolute().parents if path.is_dir())
-    if any((path / ".git").exists() for path in (inside, *inside.parents)) and not _ignored(folder):
+    place = folder.resolve()
+    if any((path / ".git").exists() for path in place.parents) and not _ignored(place):
         raise AccessError(
             f"{folder} lies in a git checkout, and {' and '.join(closed)} data must not get into "
             "one. Name a folder outside of it, or one that its .gitignore leaves out (runs/...)."
@@ -68,8 +68,8 @@ def require_untracked(folder: Path, access: Iterable[str]) -> None:
 
 def _ignored(folder: Path) -> bool:
     """Whether git ignores a folder; False where git cannot tell."""
-    inside = next(path for path in folder.absolute().parents if path.is_dir())
-    question = ["git", "-C", str(inside), "check-ignore", "--quiet", f"{folder.absolute()}/"]
+    inside = next(path for path in folder.parents if path.is_dir())
+    question = ["git", "-C", str(inside), "check-ignore", "--quiet", f"{folder}/"]
     try:
         return (
             subprocess.run(question, capture_output=True, timeout=30, check=False).returncode == 0

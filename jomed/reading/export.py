@@ -64,7 +64,7 @@ def export_llamafactory(
     name. Images are written as PNG within our own size limit, so that both see the same pixels.
     The folder appears whole, with ``provenance`` in its manifest, or not at all. Raises
     AccessError where data that are not open would lie in a git checkout, and ReaderError for a
-    folder that holds something or a family that LLaMA-Factory has no template for.
+    folder that holds something or a family without a template.
     """
     config = configs[0]
     require_untracked(folder, config.access)
@@ -85,8 +85,7 @@ def export_llamafactory(
             (unfinished / f"{name}.yaml").write_text(text, encoding="utf-8")
         report = ExportReport(len(splits["train"]), len(splits["val"]), len(addresses), cleaned)
         _write_json(asdict(report), unfinished / "report.json")
-        readme = _readme(config, report, list(trainings))
-        (unfinished / "README.md").write_text(readme, encoding="utf-8")
+        (unfinished / "README.md").write_text(_readme(config, report, list(trainings)))
     return report
 
 
@@ -141,8 +140,8 @@ def training_settings(config: RunConfig, bases: Mapping[str, Path | str]) -> dic
     stage, backbone = config.stage1, config.backbone
     if backbone.family not in TEMPLATES:
         raise ReaderError(
-            f"{backbone.name}: no LLaMA-Factory template is known for the family "
-            f"{backbone.family!r}; export for one of {', '.join(TEMPLATES)}"
+            f"{backbone.name}: LLaMA-Factory has no template for {backbone.family!r}; "
+            f"export for one of {', '.join(TEMPLATES)}"
         )
     bits = {"8bit": {"quantization_bit": 8}, "4bit": {"quantization_bit": 4}, None: {}}
     return {

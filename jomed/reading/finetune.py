@@ -73,10 +73,9 @@ def finetune_reader(
     supervised, AdamW, cosine schedule with warm-up (``config.stage1``). The adapter with the
     lowest validation loss is kept. A run that was killed goes on from its last checkpoint in
     ``folder`` to the same result; one that is complete is only read. The report is also written
-    to ``folder``/report.json. Several processes (``accelerate launch``) call this with the same
-    arguments and share every step; the main one writes. Raises FinetuneError where ``folder``
-    holds a different run, the processes cannot share a step evenly, an example is longer than
-    the reader can read, or a loss is no finite number.
+    to ``folder``/report.json. Several processes call this alike and share every step; the main
+    one writes. Raises FinetuneError where ``folder`` holds a different run, the processes cannot
+    share a step evenly, an example is too long to be read, or a loss is no finite number.
     """
     team = join_team(config)
     per_process(config, team.num_processes)

@@ -50,11 +50,11 @@ def train_reader(config: RunConfig) -> Path:
     team = join_team(config)
     with ExitStack() as held:
 
-        def begin() -> tuple[Path, Path | str, Lesson]:
+        def begin() -> tuple[Path, Lesson, Path | str]:
             folder = held.enter_context(made.resuming(**stamp(config)))
-            return folder, provide_backbone(config), find_lesson(config)
+            return folder, find_lesson(config), provide_backbone(config)
 
-        folder, base, lesson = shared(begin)
+        folder, lesson, base = shared(begin)
         root = data_root(config)
         finetune_reader(
             config, base, lesson.samples, lesson.records, lesson.candidates, root, folder

@@ -20,8 +20,9 @@ def main() -> None:
     module = load_tokenizer(model)
     template = get_template_and_fix_tokenizer(module["tokenizer"], data)
     found = get_dataset(template, model, data, training, stage="sft", **module)
-    # The template's standing first turn, which only the published chat templates have, too.
-    system = template.format_system.apply(content=data.default_system or template.default_system)
+    # The template's standing first turn, which the published chat templates have, too.
+    standing = template.default_system
+    system = template.format_system.apply(content=standing) if standing else []
     tokenizer = module["tokenizer"]
     summary = {
         "steps": training.max_steps,

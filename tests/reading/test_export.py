@@ -158,14 +158,14 @@ def test_llamafactory_reads_the_same_tokens_and_settings(
     assert (found["target"], found["frozen_tower"]) == (["all"], True)
     assert found["pixels"] == config.prompt.max_side**2
     tokenizer = reader.packer.tokenizer
-    # The Qwen template begins with a system turn, and says a line break after an answer.
-    end = tokenizer("\n")["input_ids"] if family == "qwen2_vl" else []
-    start = found["system"] if family == "qwen2_vl" else []
+    # The older Qwen templates begin with a system turn, all say a line break after an answer.
+    end = [] if family == "pixtral" else tokenizer("\n")["input_ids"]
+    assert bool(found["system"]) == (family in ("qwen2_vl", "qwen2_5_vl"))
     for split, examples in splits.items():
         for read, example in zip(found[split], examples, strict=True):
             prompt = reader.packer.pack([example.prompt])[0]
             said = [*answer_ids(tokenizer, example.answer), *end]
-            assert read["input_ids"] == [*start, *prompt.ids.tolist(), *said]
+            assert read["input_ids"] == [*found["system"], *prompt.ids.tolist(), *said]
             assert read["labels"] == [-100] * (len(read["input_ids"]) - len(said)) + said
             assert [Path(image).name for image in read["images"]] == [
                 Path(image_file(address)).name for address in example.prompt.images

@@ -168,6 +168,6 @@ def test_the_longest_example_that_the_model_can_read_is_trained_on(
 def test_a_sliding_window_is_a_limit_too(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     assert token_limit(reader.model) == 2048
     text = reader.model.config.get_text_config()
-    monkeypatch.setattr(text, "sliding_window", 100)
+    monkeypatch.setattr(text, "sliding_window", 100, raising=False)
     monkeypatch.setattr(text, "layer_types", ["sliding_attention"], raising=False)
     assert token_limit(reader.model) == 100
