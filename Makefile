@@ -12,7 +12,7 @@ export HF_HUB_OFFLINE ?= 1
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test lint evidence retina-small notebooks clean
+.PHONY: help setup reproduce test lint evidence ablation retina-small notebooks clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -42,6 +42,9 @@ lint: $(STAMP) ## format, style and types, without changing a file
 
 evidence: $(STAMP) ## the phantom profile at three seeds, for the claims in the README
 	$(RUN) --profile phantom_evidence
+
+ablation: $(STAMP) ## losses, recipes and settings of stage 2 on the phantom, at three seeds
+	$(RUN) --profile phantom --matrix phantom_ablation
 
 retina-small: $(STAMP) ## tiny models on the real RetinaMNIST (set JOMED_DATA)
 	$(RUN) --profile retina_small

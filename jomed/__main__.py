@@ -1,16 +1,17 @@
 """The command line: ``python -m jomed --help``."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jomed.config import ConfigError, RunConfig, configure
+from jomed.artifacts import score_table_path
+from jomed.config import ConfigError
 from jomed.forecast_table import forecast_report
 from jomed.matrix import run_matrix
 from jomed.plan import planned_configs, states, tasks
+from jomed.reader_commands import Profile, export, finetune
+from jomed.reading.score_files import ScoreTableError
 from jomed.runner import NotebookError, end_with_matrix, parameter_value, run_notebook
 
 app = typer.Typer(
@@ -19,8 +20,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Runs the notebooks: one with `run`, all of a matrix with `matrix`.",
 )
+scores = typer.Typer(
+    no_args_is_help=True, help="Look into score tables: what the readers said about pairs."
+)
+app.add_typer(scores, name="scores")
+app.command()(finetune)
+app.command("export-llamafactory")(export)
 
-Profile = Annotated[str, typer.Option(help="A file in params/profiles.")]
+_FAULTS_SHOWN = 20
+
 Matrix = Annotated[
     str | None,
     typer.Option(help="An entry of params/matrix.yaml; the profile's name if not given."),
@@ -29,19 +37,11 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="Keep the runs with this benchmark, backbone, encoder or seed; may be repeated. "
+        help="Keep the runs with this benchmark, backbone, encoder, seed or variant; may be "
+        "repeated. "
         "Leaves out the notebooks that compare all runs.",
     ),
 ]
-
-Benchmark = Annotated[str | None, typer.Option(help="A file in params/benchmarks.")]
-Backbone = Annotated[str | None, typer.Option(help="A file in params/backbones.")]
-Encoder = Annotated[str | None, typer.Option(help="A file in params/encoders.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of every random choice.")]
-Overrides = Annotated[
-    str | None, typer.Option(help='Settings to change, as JSON: {"stage1.max_steps": 100}.')
-]
-RunsDir = Annotated[Path | None, typer.Option(file_okay=False, help="Folder of all results.")]
 
 
 @app.command()
@@ -136,83 +136,62 @@ def check_data(
     typer.echo(f"\nall that profile {profile!r} needs can be read")
 
 
-@app.command()
-def finetune(
-    profile: Profile,
-    benchmark: Benchmark = None,
-    backbone: Backbone = None,
-    encoder: Encoder = None,
-    seed: Seed = None,
-    overrides: Overrides = None,
-    runs_dir: RunsDir = None,
-) -> None:
-    """Fine-tune the reader of one run (stage 1), which notebook 04 then finds done.
-
-    On several processes: `accelerate launch --num_processes 4 -m jomed finetune ...` or `torchrun
-    --nproc-per-node 4 -m jomed finetune ...`. Notebooks 01 to 03 must have been executed.
-    """
-    config = _configured(locals())
-    # Imported here: torch takes seconds, and the other commands are free of it.
-    from jomed.reading.team import join_team, leave_team
-    from jomed.stages.reader import train_reader
-
-    with _told():
-        folder = train_reader(config)
-    if join_team(config).is_main_process:
-        typer.echo(folder)
-    leave_team()
-
-
-@app.command("export-llamafactory")
-def export(
-    profile: Profile,
-    out: Annotated[Path, typer.Option(file_okay=False, help="A new folder.")],
-    benchmark: Benchmark = None,
-    backbone: Annotated[
-        list[str] | None, typer.Option(help="A file in params/backbones; may be repeated.")
+@scores.command("info")
+def scores_info(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Score tables; all of the profile if not given.")
     ] = None,
-    encoder: Encoder = None,
-    seed: Seed = None,
-    overrides: Overrides = None,
-    runs_dir: RunsDir = None,
+    profile: Profile = "phantom",
 ) -> None:
-    """Write the data and settings of stage 1 as LLaMA-Factory reads them.
+    """Say what score tables hold and how large they are."""
+    from jomed.reading.score_checks import file_bytes, table_facts
 
-    Notebooks 01 to 03 must have been executed.
-    """
-    named = {name: value for name, value in locals().items() if name != "out"}
-    names: list[str | None] = [*backbone] if backbone else [None]
-    configs = [_configured({**named, "backbone": name}) for name in names]
-    from jomed.stages.reader import export_reader
-
-    with _told():
-        report = export_reader(configs, out)
-    typer.echo(
-        f"{out}: {report.train} training and {report.val} validation examples, {report.images} "
-        f"images; {report.cleaned} examples had markup in a text, which was left out"
-    )
+    for path in paths or _score_tables(profile):
+        facts, size = table_facts(path), file_bytes(path)
+        pairs = sum(one.pairs for one in facts)
+        typer.echo(f"{path}: {size:,} bytes, {size / max(1, pairs):.0f} per pair")
+        for one in facts:
+            typer.echo(
+                f"  {one.kind}: {one.pairs:,} pairs of {one.readers} readers, "
+                f"{one.samples:,} samples, {one.records:,} records, {one.variants:,} variants"
+            )
 
 
-def _configured(options: Mapping[str, object]) -> RunConfig:
-    """The run that the given options name; what they leave out is as in a notebook."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return configure({name: str(v) if isinstance(v, Path) else v for name, v in given.items()})
+@scores.command("verify")
+def scores_verify(
+    paths: Annotated[list[Path], typer.Argument(help="Score tables.")],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove broken rows, so that they are scored again.")
+    ] = False,
+) -> None:
+    """Check every value of score tables. Ends with code 1 where something is broken."""
+    from jomed.reading.score_checks import find_faults, remove
+
+    broken = False
+    for path in paths:
+        faults = find_faults(path)
+        for one in faults[:_FAULTS_SHOWN]:
+            typer.echo(f"{path}: {one.kind}: {one.pair}: {one.reason}")
+        if len(faults) > _FAULTS_SHOWN:
+            typer.echo(f"{path}: and {len(faults) - _FAULTS_SHOWN:,} more")
+        if repair:
+            remove(path, faults)
+            typer.echo(f"{path}: {len(faults):,} broken rows removed")
+        elif faults:
+            broken = True
+            typer.echo(f"{path}: {len(faults):,} broken rows; --repair removes them", err=True)
+        else:
+            typer.echo(f"{path}: whole")
+    if broken:
+        raise typer.Exit(1)
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Print an error of the stages that the user can mend, and end, without a traceback."""
-    from jomed.data.guard import AccessError
-    from jomed.data.images import ImageError
-    from jomed.reading.packing import ReaderError
-    from jomed.reading.trainer import FinetuneError
-    from jomed.storage import MissingArtifact
-
-    try:
-        yield
-    except (AccessError, FinetuneError, ImageError, MissingArtifact, ReaderError) as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from None
+def _score_tables(profile: str) -> list[Path]:
+    folder = score_table_path(planned_configs(profile)[0]).parent
+    found = sorted(folder.glob("*.sqlite"))
+    if not found:
+        typer.echo(f"no score tables in {folder} yet")
+    return found
 
 
 def _print_plan(profile: str, matrix: str | None, only: list[str] | None) -> None:
@@ -239,7 +218,7 @@ def main() -> None:
     """Run a command; an error that the user can mend is printed without a traceback."""
     try:
         app(prog_name="python -m jomed")
-    except (ConfigError, NotebookError) as error:
+    except (ConfigError, NotebookError, ScoreTableError) as error:
         typer.echo(error, err=True)
         raise SystemExit(1) from None
 

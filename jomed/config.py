@@ -29,20 +29,13 @@ __all__ = [
     "configure",
     "load_config",
     "load_matrix",
-    "matrix_configs",
     "project_root",
     "with_overrides",
 ]
 
 PARAMETERS = (
-    "profile",
-    "benchmark",
-    "backbone",
-    "encoder",
-    "seed",
-    "overrides",
-    "runs_dir",
-    "matrix",
+    *("profile", "benchmark", "backbone", "encoder", "seed"),
+    *("overrides", "runs_dir", "matrix"),
 )
 # What decides a result. Where it runs, how it is captioned and where it is kept do not.
 HASHED = (
@@ -122,8 +115,13 @@ class RunConfig(ProfileConfig):
 
     @property
     def run_name(self) -> str:
-        """Benchmark, backbone and seed: the name of the run among those of its profile."""
-        return f"{self.benchmark.name}.{self.backbone.name}.s{self.seed}"
+        """Benchmark, backbone and seed: the name of the run among those of its profile.
+
+        Overridden settings add "+" and 6 hex digits, so that no table of the plain run is replaced.
+        """
+        mark = f"+{hashlib.sha256(self.overrides.encode()).hexdigest()[:6]}"
+        name = f"{self.benchmark.name}.{self.backbone.name}.s{self.seed}"
+        return name + (mark if self.overrides else "")
 
     @property
     def hash(self) -> str:
@@ -240,10 +238,3 @@ def configure(namespace: Mapping[str, object]) -> RunConfig:
     matrix = chosen.get("matrix") or chosen.get("profile") or "phantom"
     first = {} if complete else load_matrix(matrix)[0]
     return load_config(**{**first, **chosen})
-
-
-def matrix_configs(config: RunConfig) -> list[RunConfig]:
-    """The configuration of every run of ``config.matrix``, all else as in ``config``."""
-    names = ("profile", "overrides", "runs_dir", "matrix")
-    shared: dict[str, Any] = {name: getattr(config, name) for name in names}
-    return [load_config(**shared, **run) for run in load_matrix(config.matrix)]

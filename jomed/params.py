@@ -14,6 +14,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+DEFAULT_VARIANT = "default"
+"""The name of a matrix's plain runs among its variants."""
+_MATRICES = "params/matrix.yaml"
+_VARIANT = re.compile(rf"(?!{DEFAULT_VARIANT}$)[A-Za-z0-9][A-Za-z0-9_.-]*")
+
 
 class ConfigError(ValueError):
     """A setting is unknown, missing or wrong; the message names the file, the key and a remedy."""
@@ -86,22 +91,59 @@ def read_params(folder: str, name: str) -> tuple[str, dict[str, Any]]:
 def load_matrix(name: str) -> list[dict[str, Any]]:
     """The runs of a matrix in params/matrix.yaml as keyword arguments of ``load_config``.
 
-    Order: benchmark, backbone, seed. Raises ConfigError for an unknown or malformed matrix.
+    Order: benchmark, backbone, seed; variants are those of ``load_variants``. Raises ConfigError
+    for an unknown or malformed matrix.
     """
-    file = project_root() / "params" / "matrix.yaml"
-    matrices = parse_yaml(file.read_text(encoding="utf-8"), "params/matrix.yaml")
-    if name not in matrices:
-        raise ConfigError(f"params/matrix.yaml: no matrix {name!r}{nearest(name, matrices)}")
-    entry = matrices[name]
-    wanted = {"benchmarks", "backbones", "encoder", "seeds"}
-    if not isinstance(entry, dict) or set(entry) != wanted:
-        raise ConfigError(f"params/matrix.yaml: {name!r} must have the keys {sorted(wanted)}")
+    entry = _matrix(name)
+    overrides = flatten(entry.get("overrides"), f"{_MATRICES}: {name}.overrides")
+    shared = {"overrides": overrides} if overrides else {}
     return [
-        {"benchmark": benchmark, "backbone": backbone, "encoder": entry["encoder"], "seed": seed}
+        {
+            "benchmark": benchmark,
+            "backbone": backbone,
+            "encoder": entry["encoder"],
+            "seed": seed,
+            **shared,
+        }
         for benchmark in entry["benchmarks"]
         for backbone in entry["backbones"]
         for seed in entry["seeds"]
     ]
+
+
+def load_variants(name: str) -> dict[str, dict[str, Any]]:
+    """The variants of a matrix: name -> overrides of its runs, first "default", which has none.
+
+    Raises ConfigError for an unknown or malformed matrix.
+    """
+    named = _matrix(name).get("variants", {})
+    where = f"{_MATRICES}: {name}.variants"
+    if not isinstance(named, dict):
+        raise ConfigError(f"{where} must map the name of each variant to its overrides")
+    variants: dict[str, dict[str, Any]] = {DEFAULT_VARIANT: {}}
+    for variant, changes in named.items():
+        variants[str(variant)] = flatten(changes, f"{where}.{variant}")
+        if not _VARIANT.fullmatch(str(variant)) or not variants[str(variant)]:
+            raise ConfigError(
+                f"{where}.{variant}: needs a name of letters, digits, '_', '.' and '-', not "
+                f"{DEFAULT_VARIANT!r}, and at least one override such as stage2.loss: emdr2"
+            )
+    return variants
+
+
+def _matrix(name: str) -> dict[str, Any]:
+    file = project_root() / "params" / "matrix.yaml"
+    matrices = parse_yaml(file.read_text(encoding="utf-8"), _MATRICES)
+    if name not in matrices:
+        raise ConfigError(f"{_MATRICES}: no matrix {name!r}{nearest(name, matrices)}")
+    entry = matrices[name]
+    wanted, optional = {"benchmarks", "backbones", "encoder", "seeds"}, {"overrides", "variants"}
+    if not isinstance(entry, dict) or not wanted <= set(entry) <= wanted | optional:
+        raise ConfigError(
+            f"{_MATRICES}: {name!r} must have the keys {sorted(wanted)} and may have "
+            f"{sorted(optional)}"
+        )
+    return entry
 
 
 def flatten(overrides: Mapping[str, object] | str | None, source: str) -> dict[str, Any]:

@@ -4,13 +4,13 @@ import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jomed.artifacts import artifact
-from jomed.config import ConfigError, RunConfig, load_config, load_matrix, matrix_configs
+from jomed.config import RunConfig
 from jomed.notebooks import code_cells, notebook_parameters, notebook_path
-from jomed.params import nearest
+from jomed.variants import Run, chosen_runs, matrix_runs, run_values, variant_configs
 
 # Notebook -> the artefact that it makes: the settings that name one also name the other.
 MAKES = {
@@ -33,7 +33,8 @@ NEEDS = {
 PRIORITIES = {"03_build_index": 4, "04_train_reader": 2, "05_train_retriever": 1}
 EXPLORE = "00_explore_a_case"
 CLOSING = ("07_compare_methods", "08_ablate", "09_analyse_inconsistency", "10_draw_figures")
-RUN_KEYS = ("benchmark", "backbone", "encoder", "seed")
+# What compares the variants of a matrix, and all that compares its runs where it has some.
+ABLATION = ("08_ablate",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Task:
     """One notebook execution; the executed notebook at ``target`` says that it is done.
 
     ``needs`` are targets of other tasks. Where several tasks can start, the highest ``priority``
-    goes first.
+    goes first. ``variant`` is empty where the task is one of the plain runs too.
     """
 
     notebook: str
@@ -50,11 +51,12 @@ class Task:
     parameters: Mapping[str, str | int]
     needs: tuple[Path, ...]
     priority: int = 0
+    variant: str = ""
 
     @property
     def title(self) -> str:
-        """Notebook and label, as shown to the user."""
-        return f"{self.notebook} {self.label}"
+        """Notebook, label and variant, as shown to the user."""
+        return " ".join(part for part in (self.notebook, self.label, self.variant) if part)
 
     @property
     def done(self) -> bool:
@@ -89,7 +91,7 @@ def named_target(config: RunConfig, source: Path) -> tuple[str, Path]:
         label, _, key = artifact(config, MAKES[name]).path.name.rpartition("-")
     elif name in CLOSING:
         label = config.matrix
-        key = " ".join(run.hash for run in matrix_configs(config))
+        key = " ".join(run.hash for runs in variant_configs(config).values() for run in runs)
     else:
         label, key = config.run_name, config.hash
     text = json.dumps([key, [code for _, code in code_cells(source)]])
@@ -102,42 +104,39 @@ def planned_configs(
     profile: str, matrix: str | None = None, only: Iterable[str] = ()
 ) -> list[RunConfig]:
     """The runs of a matrix that ``only`` keeps (see ``tasks``). Raises ConfigError."""
-    wanted = _selection(only)
     matrix = matrix or profile
-    like = load_config(profile, **load_matrix(matrix)[0], matrix=matrix)
-    configs = [run for run in matrix_configs(like) if _chosen(run, wanted)]
-    if not configs:
-        raise ConfigError(f"no run of matrix {matrix!r} has {_listed(wanted)}")
-    return configs
+    return [run.config for run in chosen_runs(matrix_runs(profile, matrix), only, matrix)]
 
 
 def tasks(profile: str, matrix: str | None = None, only: Iterable[str] = ()) -> list[Task]:
     """All tasks of a matrix (the profile's own unless given), in an order that can be executed.
 
-    ``only`` ("benchmark=retina") keeps the runs with these values and leaves out the notebooks that
-    compare all runs. Raises ConfigError.
+    What a run shares with one of fewer overrides is planned once, as that one's. ``only``
+    ("benchmark=retina") keeps the runs with these values and leaves out the notebooks that compare
+    all runs; of those, a matrix with variants has the ablation alone. Raises ConfigError.
     """
-    chosen = list(only)
-    wanted = _selection(chosen)
-    configs = planned_configs(profile, matrix, chosen)
+    chosen, matrix = list(only), matrix or profile
+    planned = matrix_runs(profile, matrix)
+    runs = chosen_runs(planned, chosen, matrix)
     found: dict[Path, Task] = {}
     backbones: set[Path] = set()
     for notebook in MAKES:
-        for config in configs:
-            needs = tuple(_target(config, needed) for needed in NEEDS[notebook])
+        for run in runs:
+            needs = tuple(_target(run.config, needed) for needed in NEEDS[notebook])
             # A tiny reader is pre-trained once: first start one run of each, to use all cores.
-            base = artifact(config, "backbone").path
+            base = artifact(run.config, "backbone").path
             first = notebook == "04_train_reader" and base not in backbones
             if first:
                 backbones.add(base)
             priority = PRIORITIES.get(notebook, 0) + int(first)
-            task = _task(config, notebook, needs, priority)
+            task = _run_task(run, notebook, needs, priority)
             found.setdefault(task.target, task)
-    evaluated = tuple(dict.fromkeys(_target(config, "06_evaluate") for config in configs))
-    ending = [(EXPLORE, evaluated[:1])]
-    if not wanted:
-        ending += [(notebook, evaluated) for notebook in CLOSING]
-    closing = [_task(configs[0], notebook, needs) for notebook, needs in ending]
+    evaluated = tuple(dict.fromkeys(_target(run.config, "06_evaluate") for run in runs))
+    several = any(run.variant for run in planned)
+    ending = [] if several else [(EXPLORE, evaluated[:1])]
+    if not chosen:
+        ending += [(notebook, evaluated) for notebook in (ABLATION if several else CLOSING)]
+    closing = [_task(runs[0].config, notebook, needs) for notebook, needs in ending]
     return [*found.values(), *closing]
 
 
@@ -157,47 +156,26 @@ def states(planned: Sequence[Task]) -> list[tuple[Task, str]]:
     return rows
 
 
+def _run_task(run: Run, notebook: str, needs: tuple[Path, ...], priority: int) -> Task:
+    target = _target(run.config, notebook)
+    for config in run.plainer:
+        if _target(config, notebook) == target:
+            return _task(config, notebook, needs, priority)
+    return replace(_task(run.config, notebook, needs, priority), variant=run.variant)
+
+
 def _task(config: RunConfig, notebook: str, needs: tuple[Path, ...], priority: int = 0) -> Task:
     source = notebook_path(notebook)
     label, target = named_target(config, source)
-    values: dict[str, str | int] = {"profile": config.profile, **_run_values(config)}
+    values: dict[str, str | int] = {"profile": config.profile, **run_values(config)}
     if notebook in CLOSING:
         values["matrix"] = config.matrix
+    elif config.overrides:
+        values["overrides"] = config.overrides
     known = notebook_parameters(source)
     parameters = {name: value for name, value in values.items() if name in known}
     return Task(notebook, label, target, parameters, needs, priority)
 
 
-def _run_values(config: RunConfig) -> dict[str, str | int]:
-    return {
-        "benchmark": config.benchmark.name,
-        "backbone": config.backbone.name,
-        "encoder": config.encoder.name,
-        "seed": config.seed,
-    }
-
-
 def _target(config: RunConfig, notebook: str) -> Path:
     return named_target(config, notebook_path(notebook))[1]
-
-
-def _selection(only: Iterable[str]) -> dict[str, set[str]]:
-    """Values by key; several values of one key are alternatives."""
-    wanted: dict[str, set[str]] = {}
-    for text in only:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--only {text!r}: expected key=value, for example benchmark=retina")
-        if key not in RUN_KEYS:
-            raise ConfigError(f"--only {text!r}: unknown key {key!r}{nearest(key, RUN_KEYS)}")
-        wanted.setdefault(key, set()).add(value)
-    return wanted
-
-
-def _chosen(config: RunConfig, wanted: Mapping[str, set[str]]) -> bool:
-    values = _run_values(config)
-    return all(str(values[key]) in accepted for key, accepted in wanted.items())
-
-
-def _listed(wanted: Mapping[str, set[str]]) -> str:
-    return ", ".join(f"{key}={'|'.join(sorted(values))}" for key, values in wanted.items())

@@ -15,6 +15,8 @@ from typing import Any
 
 COMPLETE = "COMPLETE"
 MANIFEST = "manifest.json"
+EVENTS = "tensorboard"
+"""A folder of an artefact that only shows its log: no part of its content, free to be removed."""
 _TEMPORARY = ".tmp-"
 
 
@@ -90,7 +92,7 @@ class Artifact:
         files = {
             str(file.relative_to(folder)): {"bytes": file.stat().st_size, "sha256": _sync(file)}
             for file in sorted(folder.rglob("*"))
-            if file.is_file() and file != folder / MANIFEST
+            if file.is_file() and file != folder / MANIFEST and folder / EVENTS not in file.parents
         }
         content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
         manifest = {

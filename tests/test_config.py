@@ -1,5 +1,6 @@
 """Settings: what is read, what is refused and how, and what a hash covers."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,16 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from jomed.config import ConfigError, RunConfig, configure, load_config, load_matrix, project_root
+from jomed.config import (
+    ConfigError,
+    RunConfig,
+    configure,
+    load_config,
+    load_matrix,
+    project_root,
+)
+from jomed.params import load_variants
+from jomed.variants import matrix_configs, variant_configs
 
 PARAMS = project_root() / "params"
 DERMA_LEGEND = (
@@ -36,7 +46,7 @@ def names(folder: str) -> list[str]:
 def test_every_run_of_every_matrix_loads() -> None:
     matrices = yaml.safe_load((PARAMS / "matrix.yaml").read_text())
     for matrix in matrices:
-        profile = "phantom" if matrix == "walkthrough" else matrix
+        profile = matrix if matrix in names("profiles") else "phantom"
         configs = [load_config(profile=profile, **run) for run in load_matrix(matrix)]
         assert len({config.hash for config in configs}) == len(configs) > 0
 
@@ -221,3 +231,73 @@ def test_malformed_matrix_is_refused(project: Path) -> None:
     file.write_text("phantom:\n  benchmarks: [retina]\n")
     with pytest.raises(ConfigError, match="'phantom' must have the keys"):
         load_matrix("phantom")
+
+
+ABLATION = """
+small:
+  benchmarks: [retina]
+  backbones: [tiny_qwen2vl]
+  encoder: tiny_clip
+  seeds: [0, 1]
+  overrides: {evaluation.methods: [standard_rag, jomed]}
+  variants:
+    emdr2: {stage2.loss: emdr2}
+    wide: {stage2: {candidates: 24, alpha: 0.4}}
+"""
+
+
+def test_variants_are_the_runs_with_some_settings_changed(project: Path) -> None:
+    (project / "params" / "matrix.yaml").write_text(ABLATION)
+    assert load_variants("small") == {
+        "default": {},
+        "emdr2": {"stage2.loss": "emdr2"},
+        "wide": {"stage2.candidates": 24, "stage2.alpha": 0.4},
+    }
+    config = configure({"profile": "phantom", "matrix": "small"})
+    assert config.evaluation.methods == ("standard_rag", "jomed")
+    found = variant_configs(config)
+    assert list(found) == ["default", "emdr2", "wide"]
+    assert [run.seed for run in found["wide"]] == [0, 1]
+    assert {run.evaluation.methods for runs in found.values() for run in runs} == {
+        ("standard_rag", "jomed")
+    }
+    assert [run.stage2.loss for run in found["emdr2"]] == ["emdr2", "emdr2"]
+    assert [run.stage2.candidates for run in found["default"] + found["wide"]] == [12, 12, 24, 24]
+
+
+def test_a_matrix_without_variants_has_the_plain_runs_only() -> None:
+    config = load_config("phantom")
+    assert variant_configs(config) == {"default": matrix_configs(config)}
+    assert "overrides" not in load_matrix("phantom")[0]
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ("[emdr2]", "small.variants must map"),
+        ("{emdr2: {}}", r"variants\.emdr2: .* at least one override"),
+        ("{default: {stage2.loss: emdr2}}", r"variants\.default: needs a name"),
+        ("{a b: {stage2.loss: emdr2}}", r"variants\.a b: needs a name"),
+        ("{emdr2: [stage2.loss]}", r"variants\.emdr2: overrides must map"),
+    ],
+)
+def test_malformed_variants_are_refused(project: Path, variants: str, message: str) -> None:
+    text = ABLATION[: ABLATION.index("  variants:")] + f"  variants: {variants}\n"
+    (project / "params" / "matrix.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_variants("small")
+
+
+def test_an_unknown_setting_of_a_variant_names_the_nearest(project: Path) -> None:
+    text = ABLATION.replace("stage2.loss: emdr2", "stage2.lsos: emdr2")
+    (project / "params" / "matrix.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="did you mean 'loss'"):
+        variant_configs(load_config("phantom", matrix="small"))
+
+
+def test_overridden_settings_give_the_run_a_name_of_its_own() -> None:
+    plain, changed = load_config(), load_config(overrides={"stage2.loss": "emdr2"})
+    assert plain.run_name == "retina.tiny_qwen2vl.s0"
+    assert re.fullmatch(r"retina\.tiny_qwen2vl\.s0\+[0-9a-f]{6}", changed.run_name)
+    other = load_config(overrides={"stage2.loss": "reverse_kl"})
+    assert other.run_name != changed.run_name

@@ -158,6 +158,32 @@ def test_a_failure_stops_only_what_needs_it(project: Path) -> None:
     assert not failed.done
 
 
+def test_a_variant_reaches_its_notebooks_through_snakemake(project: Path) -> None:
+    with (project / "params" / "matrix.yaml").open("a") as file:
+        file.write(
+            "sides:\n  benchmarks: [retina]\n  backbones: [tiny_qwen2vl]\n  encoder: tiny_clip\n"
+            "  seeds: [0]\n  variants:\n    emdr2: {stage2.loss: emdr2}\n"
+        )
+    for name in STAGES:
+        code = "from jomed.config import configure\nprint(configure(globals()).stage2.loss)"
+        write_notebook(project, name, f"profile = 'tiny'\n{RUN}{SHARED}", code)
+    planned = tasks("tiny", "sides", ["variant=emdr2"])
+    for task in planned[:4]:
+        task.target.parent.mkdir(parents=True, exist_ok=True)
+        task.target.write_text("{}")
+    words = ["--profile", "tiny", "--matrix", "sides", "--only", "variant=emdr2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "jomed", "matrix", *words],
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "done   06_evaluate retina.tiny_qwen2vl.s0 emdr2" in done.stdout
+    for task in planned[4:]:
+        assert '"emdr2\\n"' in task.target.read_text()
+
+
 def test_a_matrix_that_cannot_start_shows_why(project: Path) -> None:
     (project / "Snakefile").write_text("raise ValueError('no such rule')\n")
     code, output, _ = call(project)

@@ -1,5 +1,8 @@
 """Tasks of a matrix: targets, order and states, on a fake set of finished notebooks."""
 
+import json
+import shlex
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from fake_project import CLOSING, make_project, write_notebook
 from jomed.artifacts import stage_notebooks
 from jomed.config import ConfigError, configure, load_config
 from jomed.notebooks import notebook_parameters, notebook_path
+from jomed.params import load_variants
 from jomed.plan import MAKES, Task, failed_path, named_target, states, tasks
 
 
@@ -96,11 +100,73 @@ def test_parameters_are_those_that_the_notebook_has(project: Path) -> None:
     assert closing.arguments == "run 08_ablate -p profile tiny -p matrix tiny"
 
 
+def test_the_phantom_has_the_tasks_it_had() -> None:
+    found = tasks("phantom")
+    assert len(found) == 28
+    assert {task.variant for task in found} == {""}
+    assert {name for task in found for name in task.parameters} == {
+        "profile", "benchmark", "backbone", "encoder", "seed", "matrix",
+    }  # fmt: skip
+
+
+def test_variants_share_all_but_stage_2_and_evaluation(project: Path) -> None:
+    found = tasks("phantom", "phantom_ablation")
+    counts = Counter((task.notebook, task.variant) for task in found)
+    variants = set(load_variants("phantom_ablation")) - {"default"}
+    assert {"emdr2", "released"} < variants
+    shared = {"01_prepare_corpora": 1, "02_prepare_benchmarks": 1, "03_build_index": 1}
+    shared |= dict.fromkeys(list(MAKES)[3:], 3) | {"08_ablate": 1}
+    own = {(notebook, variant): 3 for notebook in list(MAKES)[4:] for variant in variants}
+    assert counts == {(notebook, ""): count for notebook, count in shared.items()} | own
+    assert len({task.target for task in found}) == len(set(titles(found))) == len(found)
+    emdr2 = [task for task in found if task.variant == "emdr2"]
+    assert emdr2[0].title == "05_train_retriever retina.tiny_qwen2vl.s0 emdr2"
+    assert "stage2.loss" in str(emdr2[0].parameters["overrides"])
+    reader = next(t for t in found if t.title == "04_train_reader retina.tiny_qwen2vl.s0")
+    assert emdr2[0].needs == (reader.target,)
+    assert len(found[-1].needs) == 3 * (1 + len(variants))
+    # What the profile's own matrix has is done as that does it, and not made again.
+    plain = {task.target: task for task in tasks("phantom")}
+    both = [t for t in found if t.target in plain]
+    assert all(plain[t.target].arguments == t.arguments for t in both)
+    assert {t.title for t in both} == {
+        "01_prepare_corpora all",
+        "02_prepare_benchmarks retina",
+        "03_build_index tiny_clip",
+        "04_train_reader retina.tiny_qwen2vl.s0",
+        "05_train_retriever retina.tiny_qwen2vl.s0",
+    }
+
+
+def test_only_a_variant(project: Path) -> None:
+    found = tasks("phantom", "phantom_ablation", ["variant=emdr2", "seed=1"])
+    assert titles(found) == [
+        "01_prepare_corpora all",
+        "02_prepare_benchmarks retina",
+        "03_build_index tiny_clip",
+        "04_train_reader retina.tiny_qwen2vl.s1",
+        "05_train_retriever retina.tiny_qwen2vl.s1 emdr2",
+        "06_evaluate retina.tiny_qwen2vl.s1 emdr2",
+    ]
+    whole = {task.target for task in tasks("phantom", "phantom_ablation")}
+    assert whole > {task.target for task in found}
+    with pytest.raises(ConfigError, match="variant=emdr3; did you mean 'emdr2'"):
+        tasks("phantom", "phantom_ablation", ["variant=emdr3"])
+
+
+def test_a_command_line_gives_the_overrides_of_a_variant(project: Path) -> None:
+    found = tasks("phantom", "phantom_ablation", ["variant=emdr2", "seed=1"])[-1]
+    words = shlex.split(found.arguments)
+    given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
+    assert json.loads(given["overrides"])["stage2.loss"] == "emdr2"
+
+
 @pytest.mark.parametrize(
-    "profile", ["tiny", "phantom", "phantom_evidence", "retina_small", "paper"]
+    "profile", ["tiny", "phantom", "phantom_evidence", "retina_small", "paper", "phantom_ablation"]
 )
 def test_the_notebooks_with_their_parameters_make_the_targets(profile: str) -> None:
-    for task in tasks(profile):
+    matrix, profile = profile, profile.removesuffix("_ablation")
+    for task in tasks(profile, matrix):
         source = notebook_path(task.notebook)
         config = configure({**notebook_parameters(source), **task.parameters})
         assert named_target(config, source) == (task.label, task.target)
@@ -146,7 +212,9 @@ def test_only(project: Path) -> None:
     [
         ("benchmrak=retina", "did you mean 'benchmark'"),
         ("retina", "key=value"),
-        ("seed=7", "no run of matrix 'tiny' has seed=7"),
+        ("seed=7", "no run of matrix 'tiny' has seed=7; valid: 0"),
+        ("benchmark=retna", "benchmark=retna; did you mean 'retina'"),
+        ("variant=emdr2", "variant=emdr2; valid: default"),
     ],
 )
 def test_only_that_selects_nothing_is_an_error(project: Path, only: str, message: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 from source_files import LIBRARY, ROOT, name_of, nodes
 
 BASE = (
-    *("settings", "shapes", "params", "catalogue", "config", "storage", "artifacts", "records"),
+    *("settings", "shapes", "params", "catalogue", "config", "variants", "storage", "artifacts"),
+    "records",
     "progress",
 )
 ROOMS = ("data", "retrieval", "reading", "training", "evaluation", "reporting")
@@ -23,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
 ALLOWED["progress"] = set()
 # Modules beside the rooms: they put rooms together and no room imports them.
 TOP = {*BASE, *ROOMS, "phantom", "stages"}
-PRESENTING = {"stages/pictures.py", "stages/results.py", "stages/tables.py"}
+PRESENTING = {f"stages/{name}.py" for name in ("pictures", "results", "tables", "variants")}
 """Stages that show finished runs; those that make an artefact know nothing of reporting."""
 
 

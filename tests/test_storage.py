@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jomed.storage import Artifact, MissingArtifact, atomic_write
+from jomed.storage import EVENTS, Artifact, MissingArtifact, atomic_write
 
 
 @pytest.fixture
@@ -34,6 +34,19 @@ def test_a_finished_block_makes_a_readable_artefact(made: Artifact) -> None:
     sha = hashlib.sha256(b"abc").hexdigest()
     assert manifest["files"] == {"deep/a.txt": {"bytes": 3, "sha256": sha}}
     assert contents(made.path.parent) == {made.path.name}
+
+
+def test_event_files_are_no_part_of_the_content(made: Artifact) -> None:
+    hashes = []
+    for text in ("10:00", "10:05"):
+        with made.writing() as folder:
+            (folder / "a.txt").write_text("abc")
+            (folder / EVENTS / "run").mkdir(parents=True)
+            (folder / EVENTS / "run" / "events").write_text(text)
+        assert (made.path / EVENTS / "run" / "events").read_text() == text
+        hashes.append(made.manifest()["content"])
+        assert list(made.manifest()["files"]) == ["a.txt"]
+    assert hashes[0] == hashes[1]
 
 
 def fail_after_writing(block: AbstractContextManager[Path], name: str = "") -> None:

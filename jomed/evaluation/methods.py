@@ -56,6 +56,12 @@ METHODS: dict[str, Method] = {
         Method(
             "text_head", "+ text head", "corpora", (("image", "untrained"), ("text", "trained"))
         ),
+        Method(
+            "image_head",
+            "+ image head alone",
+            "corpora",
+            (("image", "trained"), ("text", "untrained")),
+        ),
         Method("jomed", "JOMED (both heads)", "corpora", _TRAINED),
         Method(
             "shuffled",

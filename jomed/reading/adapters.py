@@ -60,6 +60,8 @@ def adapter_hash(adapter: Path) -> str:
     _tensor_names(adapter)
     # Where the base lay during training says nothing about what the adapter computes.
     settings.pop("base_model_name_or_path", None)
+    # PEFT writes the names of the adapted layers in the order of a hash table.
+    settings = {k: sorted(v) if isinstance(v, list) else v for k, v in settings.items()}
     weights = hashlib.sha256((adapter / WEIGHTS).read_bytes()).hexdigest()
     return weights + json.dumps(settings, sort_keys=True)
 

@@ -40,6 +40,10 @@ class ReaderFamily(ABC):
         """Return the pixel tensor of several images from the processor's tensor of each."""
 
     @abstractmethod
+    def split_pixels(self, pixels: torch.Tensor, geometry: torch.Tensor) -> list[torch.Tensor]:
+        """Return the tensor of each image from that of several; the reverse of `join_pixels`."""
+
+    @abstractmethod
     def text_inputs(self, ids: torch.Tensor, image_token: int) -> dict[str, torch.Tensor]:
         """Return what the model needs to know about token ids (B, L) besides the ids."""
 
@@ -83,6 +87,10 @@ class Qwen2VL(ReaderFamily):
     def join_pixels(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Concatenate the images' patches."""
         return torch.cat(list(pixels))
+
+    def split_pixels(self, pixels: torch.Tensor, geometry: torch.Tensor) -> list[torch.Tensor]:
+        """Cut the list of patches: time x height x width of them for each image."""
+        return list(pixels.split(geometry.prod(dim=1).tolist()))
 
     def text_inputs(self, ids: torch.Tensor, image_token: int) -> dict[str, torch.Tensor]:
         """Tell image tokens (1) from text (0)."""
@@ -140,6 +148,11 @@ class Pixtral(ReaderFamily):
         width = max(image.shape[-1] for image in pixels)
         filled = [pad(p, (0, width - p.shape[-1], 0, height - p.shape[-2])) for p in pixels]
         return torch.cat(filled)
+
+    def split_pixels(self, pixels: torch.Tensor, geometry: torch.Tensor) -> list[torch.Tensor]:
+        """Crop each image to its size."""
+        sizes = geometry.tolist()
+        return [pixels[i : i + 1, :, :h, :w] for i, (h, w) in enumerate(sizes)]
 
     def text_inputs(self, ids: torch.Tensor, image_token: int) -> dict[str, torch.Tensor]:
         """Nothing: the model finds its image tokens by their id."""

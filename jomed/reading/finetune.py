@@ -15,6 +15,7 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from jomed.artifacts import atomic_write
 from jomed.config import RunConfig
 from jomed.reading.adapters import quiet_peft
+from jomed.reading.events import event_callbacks
 from jomed.reading.families import FAMILIES
 from jomed.reading.loading import load_base
 from jomed.reading.packing import PromptPacker
@@ -118,7 +119,7 @@ def _trainer(
         train_dataset=TrainingStream(splits["train"], config.seed, step_size, stage.max_steps),
         eval_dataset=splits["val"],
         data_collator=collator,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, *event_callbacks(checkpoints.parent)],
     )
     trainer.remove_callback(PrinterCallback)
     if trainer.args.n_gpu > 1:

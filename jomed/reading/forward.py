@@ -33,6 +33,8 @@ def score_batch(
     ids, mask = pad_ids([p.ids for p in prompts], packer.tokenizer.pad_token_id, left=False)
     embedded, inner = _embed(model, ids, tries, packer.image_token, features)
     _check_window(model, embedded.shape[1])
+    said = [int(trie.depths.max(initial=0)) + 1 for trie in tries]
+    check_context(model, [len(p.ids) for p in prompts], said, "longest answer")
     hidden = model.model.language_model(
         inputs_embeds=embedded,
         attention_mask=_attention(model, mask, tries, embedded.dtype),
@@ -110,13 +112,39 @@ def _positions(
     tries: Sequence[AnswerTrie],
 ) -> torch.Tensor:
     """Rotary positions (R, B, S), or (B, S) for models with plain ones."""
-    geometry = packer.geometry([address for prompt in prompts for address in prompt.images])
-    of_prompt = packer.family.positions(model.model, ids, mask, geometry, packer.image_token)
+    # Positions depend on where the images are and how large, which few of a batch differ in.
+    layouts: dict[tuple[bytes, bytes], int] = {}
+    first: list[int] = []
+    place_of = []
+    for row, prompt in enumerate(prompts):
+        sizes = packer.geometry(prompt.images).numpy().tobytes()
+        layout = ((prompt.ids == packer.image_token).tobytes(), sizes)
+        if layout not in layouts:
+            layouts[layout] = len(first)
+            first.append(row)
+        place_of.append(layouts[layout])
+    geometry = packer.geometry([address for row in first for address in prompts[row].images])
+    of_layout = packer.family.positions(
+        model.model, ids[first], mask[first], geometry, packer.image_token
+    )
+    of_prompt = of_layout[:, place_of]
     after = of_prompt.masked_fill(mask[None] == 0, -1).amax(dim=(0, 2)) + 1
     of_nodes = after[:, None] + _nodes(tries, [t.depths - 1 for t in tries], fill=0)
     rows = len(of_prompt)
     positions = torch.cat([of_prompt, of_nodes.expand(rows, *of_nodes.shape)], dim=2)
     return positions[0] if rows == 1 else positions
+
+
+def check_context(model: Any, prompts: Sequence[int], answers: Sequence[int], what: str) -> None:
+    """Raise ReaderError where prompt and answer, in tokens, pass what the model was made for."""
+    limit = model.config.get_text_config().max_position_embeddings
+    for prompt, answer in zip(prompts, answers, strict=True):
+        if prompt + answer > limit:
+            raise ReaderError(
+                f"a prompt has {prompt} tokens and its {what} {answer}, together more than the "
+                f"{limit} that the model reads; lower prompt.max_side or prompt.max_text_chars, "
+                "or shorten the answers (inference.max_new_tokens where it generates them)"
+            )
 
 
 def sliding_window(model: Any) -> int | None:

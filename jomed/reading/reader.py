@@ -12,7 +12,7 @@ from jomed.reading.adapters import with_adapter
 from jomed.reading.answers import AnswerSet
 from jomed.reading.caches import TensorCache
 from jomed.reading.families import FAMILIES
-from jomed.reading.forward import score_batch
+from jomed.reading.forward import check_context, score_batch
 from jomed.reading.loading import load_base, reader_key
 from jomed.reading.packing import PackedPrompt, PromptPacker, model_inputs
 from jomed.reading.prompts import Prompt
@@ -124,6 +124,8 @@ class Reader:
 
     @torch.inference_mode()
     def _generate_batch(self, packed: Sequence[PackedPrompt], max_new_tokens: int) -> list[str]:
+        lengths = [len(prompt.ids) for prompt in packed]
+        check_context(self.model, lengths, [max_new_tokens] * len(packed), "generation at most")
         inputs = model_inputs(self.packer, packed, endings=None)
         inputs = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
         output = self.model.generate(**inputs, max_new_tokens=max_new_tokens)

@@ -67,9 +67,9 @@ def score_pairs(
 ) -> list[np.ndarray]:
     """Return log p(c | record, sample) of every pair, float32 (|C|,) in the order of its set.
 
-    Only pairs that the table does not hold are computed, each once; every batch is written as
-    soon as it is done, so that a killed run goes on where it stopped. ``answer_sets`` maps sample
-    ids to sets. The table must belong to ``table_key(reader, parts)``.
+    Only pairs that the table does not hold are computed, each once, and written in blocks of
+    PROMPTS_AT_ONCE: a killed run loses at most one block and goes on to the same values.
+    ``answer_sets`` maps sample ids to sets. The table must belong to ``table_key(reader, parts)``.
     """
     keys = [(*pair, _answer_set(pair[0], answer_sets).key) for pair in pairs]
 
@@ -115,18 +115,25 @@ def _through(
     run: Callable[[Sequence[PairKey], Sequence[Prompt]], Batches[Value]],
     description: str,
 ) -> list[Value]:
-    """Compute what is missing, write it batch by batch behind a progress bar, return all keys."""
+    """Compute what is missing, write it block by block behind a progress bar, return all keys.
 
-    def done() -> Iterator[PairKey]:
+    A block is what the reader sorts and cuts into batches. The last bit of a value depends on its
+    batch, so a block is written as a whole or not at all: what is missing after a kill is then
+    cut into the same batches as without one.
+    """
+
+    def blocks() -> Iterator[PairKey]:
         for start in range(0, len(missing), PROMPTS_AT_ONCE):
             some = missing[start : start + PROMPTS_AT_ONCE]
             prompts = [book.prompt(sample_id, record_id) for sample_id, record_id, _ in some]
+            found: dict[PairKey, Value] = {}
             for indices, values in run(some, prompts):
                 batch = [some[i] for i in indices]
-                table.put(batch, values)
+                found.update(zip(batch, values, strict=True))
                 yield from batch
+            table.put(list(found), list(found.values()))
 
-    for _ in track(done(), description, total=len(missing)):
+    for _ in track(blocks(), description, total=len(missing)):
         pass
     known = table.get(keys)
     return [known[key] for key in keys]

@@ -54,26 +54,56 @@ def method_comparison(
     """
     data = _without_oracles(_headline(metrics, subset, provenance, name))
     methods = ordered(data["method"], METHOD_ORDER)
-    benchmarks, backbones = ordered(data["benchmark"]), ordered(data["backbone"])
-    looks = st.point_looks(len(backbones))
     with st.style():
-        figure, axes = st.panels(benchmarks, 0.5 + 0.42 * len(methods), share_x=False)
-        for axis, benchmark in zip(axes, benchmarks, strict=True):
-            rows = data[data["benchmark"] == benchmark]
-            for place, backbone in enumerate(backbones):
-                shift = 0.4 * ((place + 0.5) / len(backbones) - 0.5)
-                own = rows[rows["backbone"] == backbone].set_index("method").reindex(methods)
-                spots, reach = np.arange(len(methods)) + shift, 100 * st.whiskers(own)
-                axis.errorbar(100 * own["value"], spots, xerr=reach, ls="", **looks[place])
+        figure, axes = _intervals(data, methods)
+        for axis, (_, rows) in zip(axes, data.groupby("benchmark"), strict=True):
             axis.set_xlabel(f"{title_of(rows['metric'].iloc[0])} (%)")
-            axis.set_yticks(range(len(methods)), [""] * len(methods))
-            axis.set_ylim(len(methods) - 0.5, -0.5)
-        for axis in axes[:: st.PER_ROW]:
-            axis.set_yticklabels([title_of(method) for method in methods])
-        shown = zip(backbones, looks, strict=True)
-        st.legend(figure, [Line2D([], [], ls="", label=title_of(b), **look) for b, look in shown])
         title = f"Methods compared on {subset} samples, with intervals"
         return st.save_figure(figure, data, name, title, provenance)
+
+
+def difference_intervals(
+    differences: pd.DataFrame, reference: str, provenance: Provenance, name: str
+) -> Figure:
+    """Difference of every method from ``reference`` with its paired interval, and a line at 0.
+
+    differences: benchmark, backbone, method, metric, value, low, high; of several headline metrics
+    the first is drawn. One panel per benchmark, methods in the order of the frame.
+    """
+    columns = ["benchmark", "backbone", "method", "metric", "value", "low", "high"]
+    require(differences, columns, name)
+    rank = differences["metric"].map(HEADLINE.index)
+    first = rank.groupby(differences["benchmark"]).transform("min")
+    data = provenance.named(differences[rank == first])
+    with st.style():
+        figure, axes = _intervals(data, list(dict.fromkeys(data["method"])))
+        for axis, (_, rows) in zip(axes, data.groupby("benchmark"), strict=True):
+            axis.axvline(0, color=st.GREY, lw=1, zorder=0)
+            measured = title_of(rows["metric"].iloc[0])
+            axis.set_xlabel(f"{measured} minus that of {title_of(reference)} (points)")
+        title = f"Difference from {title_of(reference)}, with paired intervals"
+        return st.save_figure(figure, data, name, title, provenance)
+
+
+def _intervals(data: pd.DataFrame, methods: list[str]) -> tuple[Figure, list[Axes]]:
+    """Dots with whiskers, in percent: a panel per benchmark, a row per method."""
+    benchmarks, backbones = ordered(data["benchmark"]), ordered(data["backbone"])
+    looks = st.point_looks(len(backbones))
+    figure, axes = st.panels(benchmarks, 0.5 + 0.42 * len(methods), share_x=False)
+    for axis, benchmark in zip(axes, benchmarks, strict=True):
+        rows = data[data["benchmark"] == benchmark]
+        for place, backbone in enumerate(backbones):
+            shift = 0.4 * ((place + 0.5) / len(backbones) - 0.5)
+            own = rows[rows["backbone"] == backbone].set_index("method").reindex(methods)
+            spots, reach = np.arange(len(methods)) + shift, 100 * st.whiskers(own)
+            axis.errorbar(100 * own["value"], spots, xerr=reach, ls="", **looks[place])
+        axis.set_yticks(range(len(methods)), [""] * len(methods))
+        axis.set_ylim(len(methods) - 0.5, -0.5)
+    for axis in axes[:: st.PER_ROW]:
+        axis.set_yticklabels([title_of(method) for method in methods])
+    shown = zip(backbones, looks, strict=True)
+    st.legend(figure, [Line2D([], [], ls="", label=title_of(b), **look) for b, look in shown])
+    return figure, axes
 
 
 def inconsistency_shares(

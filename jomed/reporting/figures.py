@@ -6,7 +6,12 @@ returns the Figure, so that a notebook shows it by naming it in the last line of
 
 from jomed.reporting.figure_cases import Candidate, Case, case_strip, method_diagram
 from jomed.reporting.figure_data import Tile, image_grid, label_distribution, loss_curves
-from jomed.reporting.figure_results import inconsistency_shares, method_comparison, oracle_gap
+from jomed.reporting.figure_results import (
+    difference_intervals,
+    inconsistency_shares,
+    method_comparison,
+    oracle_gap,
+)
 from jomed.reporting.figure_training import (
     agreement_before_after,
     index_latency_recall,
@@ -21,6 +26,7 @@ __all__ = [
     "Tile",
     "agreement_before_after",
     "case_strip",
+    "difference_intervals",
     "image_grid",
     "inconsistency_shares",
     "index_latency_recall",

@@ -17,7 +17,7 @@ from jomed.evaluation.significance import (
 from jomed.phantom.diagnoses import agrees, diagnosis_of
 from jomed.records import Sample, rows_of
 from jomed.settings import HEAD_NAMES
-from jomed.stages.candidates import head_with
+from jomed.stages.candidates import weight_file
 from jomed.stages.data import read_samples
 from jomed.stages.index import Finder
 
@@ -45,7 +45,7 @@ def _rows(config: RunConfig) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for head in HEAD_NAMES:
         for weights, stage in STAGES.items():
-            found = finder.find(head_with(config, finder, head, weights), count)
+            found = finder.listed(head, weight_file(config, head, weights), count)
             place = {**run, "seed": config.seed, "head": head, "stage": stage}
             rows.append({**place, **_share(config, asked, found, texts)})
     return rows

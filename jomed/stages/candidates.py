@@ -1,25 +1,26 @@
 """Which records every method shows the reader: its heads' lists for all samples of a finder."""
 
+from pathlib import Path
+
 from jomed.artifacts import artifact
 from jomed.config import RunConfig
 from jomed.evaluation.fusion import HeadList
 from jomed.evaluation.methods import HeadWeights, Method, no_record, random_records
-from jomed.retrieval.head import QueryHead
 from jomed.settings import HeadName
 from jomed.stages.index import Finder
 from jomed.stages.retriever import shuffled_control
 from jomed.training.retriever import HEAD_FILE
 
 
-def head_with(config: RunConfig, finder: Finder, head: HeadName, weights: HeadWeights) -> QueryHead:
-    """A query head: untrained, trained, or trained on shuffled likelihoods.
+def weight_file(config: RunConfig, head: HeadName, weights: HeadWeights) -> Path | None:
+    """Where a head's weights lie: trained, or trained on shuffled likelihoods; None for untrained.
 
     MissingArtifact where stage 2 has not been run for it.
     """
     if weights == "untrained":
-        return finder.untrained(head)
+        return None
     source = shuffled_control(config) if weights == "shuffled" else config
-    return finder.trained(artifact(source, f"head_{head}").require() / HEAD_FILE)
+    return artifact(source, f"head_{head}").require() / HEAD_FILE
 
 
 def candidate_lists(
@@ -41,7 +42,7 @@ def candidate_lists(
             for sample_id, out in zip(ids, excluded, strict=True)
         }
     lists = {
-        head: finder.find(head_with(config, finder, head, weights), count)
+        head: finder.listed(head, weight_file(config, head, weights), count)
         for head, weights in method.heads
     }
     return {

@@ -68,8 +68,13 @@ def read_evaluation(config: RunConfig) -> EvaluatedRun:
     )
 
 
-def summarise_runs(config: RunConfig, runs: list[EvaluatedRun]) -> Summary:
-    """Metrics and differences from standard RAG of finished runs, with bootstrap intervals."""
+def summarise_runs(
+    config: RunConfig, runs: list[EvaluatedRun], reference: str = REFERENCE
+) -> Summary:
+    """Metrics and differences from standard RAG of finished runs, with bootstrap intervals.
+
+    ``reference`` names another method to compare with.
+    """
     settings = config.evaluation
     resampling = Resampling(settings.bootstrap_draws, settings.bootstrap_seed, settings.confidence)
-    return summarise(runs, REFERENCE, resampling)
+    return summarise(runs, reference, resampling)

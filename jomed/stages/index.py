@@ -49,6 +49,7 @@ class Finder:
         self.index.require_encoder(self.encoder)
         data = (data_root(config), self.records, self.index)
         self.queries = Queries(samples, self.encoder, *data, config.benchmark.same_groups)
+        self._listed: dict[tuple[HeadName, Path | None, int], dict[str, HeadList]] = {}
 
     def untrained(self, head: HeadName) -> QueryHead:
         """A head as it is before stage 2: exactly the frozen encoder."""
@@ -79,9 +80,20 @@ class Finder:
             )
         }
 
+    def listed(self, head: HeadName, weights: Path | None, count: int) -> dict[str, HeadList]:
+        """`find` with the head of a weight file, None for the untrained one; searched once.
+
+        Several methods share a head: each head is read, embedded and searched the first time.
+        """
+        key = (head, weights, count)
+        if key not in self._listed:
+            found = self.untrained(head) if weights is None else self.trained(weights)
+            self._listed[key] = self.find(found, count)
+        return self._listed[key]
+
     def untrained_candidates(self, count: int) -> dict[str, list[str]]:
         """Record ids that both untrained heads bring to each sample (stage 1; each id once)."""
-        lists = [self.find(self.untrained(head), count) for head in HEAD_NAMES]
+        lists = [self.listed(head, None, count) for head in HEAD_NAMES]
         return {sample_id: joined(sample_id, lists) for sample_id in self.queries.ids}
 
 

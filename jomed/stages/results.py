@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from jomed.artifacts import MissingArtifact, artifact, stage_notebooks
-from jomed.config import RunConfig, matrix_configs
+from jomed.config import RunConfig
 from jomed.evaluation.estimates import EvaluatedRun
 from jomed.evaluation.inconsistency import fused_rows, inconsistency, inconsistent_samples
 from jomed.evaluation.text import canonical_answer
+from jomed.params import load_variants
 from jomed.reporting import Provenance
 from jomed.reporting.figures import read_training_log
 from jomed.settings import HEAD_NAMES
@@ -22,6 +23,7 @@ from jomed.stages.finished import (
     training_log,
 )
 from jomed.training import LOG_FILE
+from jomed.variants import matrix_configs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,15 @@ class MatrixResults:
     status: pd.DataFrame
 
     def provenance(self) -> Provenance:
-        """Provenance of the finished runs, with the titles of all planned ones."""
+        """Provenance of the finished runs, with the titles of all planned ones.
+
+        A matrix with variants has a folder of its own, so that it replaces no table of the
+        profile's own matrix.
+        """
         titles = Provenance.of(self.planned).titles
-        return replace(Provenance.of(self.configs), titles=titles)
+        matrix = self.planned[0].matrix
+        part = matrix if len(load_variants(matrix)) > 1 else ""
+        return replace(Provenance.of(self.configs, part), titles=titles)
 
 
 def collect_runs(config: RunConfig) -> MatrixResults:

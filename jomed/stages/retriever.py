@@ -20,7 +20,7 @@ from jomed.stages.closing import note_options, require_noted_options, wrong_opti
 from jomed.stages.data import read_samples
 from jomed.stages.finished import OUTCOME
 from jomed.stages.index import Finder
-from jomed.training.retriever import HEAD_FILE, HeadReport, train_head
+from jomed.training.retriever import HEAD_FILE, HeadReport, TrainingError, train_head
 
 
 def prepare_head(config: RunConfig, head: HeadName, reader: Reader) -> Path:
@@ -75,15 +75,27 @@ def training_answers(
     """Answer sets of all samples that have one, and the gold position of train and val samples.
 
     Validation samples whose gold answer was never seen in training have no position: they cannot
-    be part of the validation likelihood. Open questions are closed as `closing` says.
+    be part of the validation likelihood. Open questions are closed as `closing` says. TrainingError
+    for a training sample without one, and for any label that a single-label benchmark does not
+    list: what is taught must be in the set.
     """
     sets = answer_sets(samples, config.benchmark, wrong_options(config, samples))
     seen = samples[samples["split"] != "test"]
-    gold = {
-        str(sample_id): sets[sample_id].index(answer)
-        for sample_id, answer in zip(seen["sample_id"], spoken(config, seen), strict=True)
-        if answer in sets[sample_id]
-    }
+    gold: dict[str, int] = {}
+    for sample_id, split, answer in zip(
+        seen["sample_id"], seen["split"], spoken(config, seen), strict=True
+    ):
+        if answer in sets[sample_id]:
+            gold[str(sample_id)] = sets[sample_id].index(answer)
+        elif split == "train" or config.benchmark.task == "single_label":
+            shown = ", ".join(map(repr, sets[sample_id].answers[:8]))
+            more = ", ..." if len(sets[sample_id]) > 8 else ""
+            raise TrainingError(
+                f"the {split} sample {sample_id!r} has the answer {answer!r}, which is not in its "
+                f"answer set ({shown}{more}): mend the sample, or add the answer to "
+                f"params/benchmarks/{config.benchmark.name}.yaml, and make its samples anew "
+                "(notebook 02)"
+            )
     return sets, gold
 
 

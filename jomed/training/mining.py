@@ -24,6 +24,8 @@ Scorer = Callable[[Sequence[Pair]], Sequence[FloatArray]]
 """Reader scores of (sample_id, record_id) pairs: for each pair log p(c | z, x, q), shape (C,)."""
 
 _CACHE_BYTES = 2 * 1024**3
+_KEPT_PAIRS = 40_000_000  # half a gigabyte
+_KEPT = np.dtype([("row", "u4"), ("gold", "f4"), ("squashed", "f4"), ("right", "?")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +108,40 @@ class Queries:
 
 
 class Likelihoods:
-    """Gold likelihoods of (sample, record) pairs; every pair is asked of the scorer once."""
+    """Gold likelihoods of (sample, record) pairs, kept in 13 bytes a pair.
+
+    Every pair is asked of the scorer once, until more are known than `_KEPT_PAIRS`: then all are
+    forgotten and asked again where they are needed, so that memory does not grow with the epochs.
+    A scorer that keeps what it said, as the score table does, computes none of them twice.
+    """
 
     def __init__(self, score: Scorer, gold: Mapping[str, int], record_ids: Sequence[str]) -> None:
         self._score, self._gold, self._record_ids = score, gold, record_ids
-        self._known: dict[tuple[str, int], tuple[float, float, bool]] = {}
+        self._known: dict[str, NDArray[np.void]] = {}
 
     def candidates(self, sample_ids: Sequence[str], rows: IntArray) -> Candidates:
         """Likelihoods of every sample's rows (n, K), the unknown ones scored in one call."""
-        wanted = [(s, int(r)) for s, line in zip(sample_ids, rows, strict=True) for r in line]
-        self._fetch([key for key in dict.fromkeys(wanted) if key not in self._known])
-        gold, squashed, right = zip(*(self._known[key] for key in wanted), strict=True)
-        return Candidates(
-            rows,
-            np.array(gold, np.float32).reshape(rows.shape),
-            np.array(squashed, np.float32).reshape(rows.shape),
-            np.array(right, bool).reshape(rows.shape),
+        if sum(map(len, self._known.values())) > _KEPT_PAIRS:
+            self._known.clear()
+        unknown = {
+            (sample_id, row): None
+            for sample_id, line in zip(sample_ids, rows, strict=True)
+            for row in line[~np.isin(line, self._rows(sample_id))].tolist()
+        }
+        self._fetch(list(unknown))
+        found = np.stack([self._read(s, line) for s, line in zip(sample_ids, rows, strict=True)])
+        gold, squashed, right = (
+            np.ascontiguousarray(found[name]) for name in ("gold", "squashed", "right")
         )
+        return Candidates(rows, gold, squashed, right)
+
+    def _rows(self, sample_id: str) -> IntArray:
+        """The rows of the index that are known for a sample, in ascending order."""
+        known = self._known.get(sample_id)
+        return np.empty(0, np.int64) if known is None else known["row"]
+
+    def _read(self, sample_id: str, line: IntArray) -> NDArray[np.void]:
+        return self._known[sample_id][np.searchsorted(self._rows(sample_id), line)]
 
     def _fetch(self, keys: list[tuple[str, int]]) -> None:
         if not keys:
@@ -131,13 +150,22 @@ class Likelihoods:
         scores = self._score(pairs)
         if len(scores) != len(pairs):
             raise TrainingError(f"the scorer gave {len(scores)} results for {len(pairs)} pairs")
-        for key, pair, values in zip(keys, pairs, scores, strict=True):
+        for pair, values in zip(pairs, scores, strict=True):
             if not np.isfinite(values).all():
                 raise TrainingError(
                     f"the reader's log-probabilities of sample {pair[0]!r} with record {pair[1]!r} "
                     f"are not finite ({np.asarray(values).tolist()}): check the reader"
                 )
-            self._known[key] = _summary(values, self._gold[pair[0]])
+        new: dict[str, list[int]] = {}
+        for place, (sample_id, _) in enumerate(keys):
+            new.setdefault(sample_id, []).append(place)
+        for sample_id, places in new.items():
+            logprobs = np.stack([np.asarray(scores[place], np.float64) for place in places])
+            fresh = _summary(logprobs, self._gold[sample_id])
+            fresh["row"] = [keys[place][1] for place in places]
+            known = self._known.get(sample_id)
+            joined = fresh if known is None else np.concatenate([known, fresh])
+            self._known[sample_id] = joined[np.argsort(joined["row"])]
 
 
 def mine(
@@ -163,13 +191,14 @@ def mine(
     return scores, likelihoods.candidates([queries.ids[int(p)] for p in positions], rows)
 
 
-def _summary(values: FloatArray, gold: int) -> tuple[float, float, bool]:
-    logprobs, answer = torch.from_numpy(np.asarray(values, np.float64)), torch.tensor(gold)
-    return (
-        closed_log_likelihood(logprobs, answer).item(),
-        released_gold(logprobs, answer).item(),
-        int(logprobs.argmax()) == gold,
-    )
+def _summary(values: NDArray[np.float64], gold: int) -> NDArray[np.void]:
+    """What is kept of a sample's log-probabilities (n, C) under n records; `row` is left open."""
+    logprobs, answer = torch.from_numpy(values), torch.full((len(values),), gold)
+    summary = np.empty(len(values), _KEPT)
+    summary["gold"] = closed_log_likelihood(logprobs, answer)
+    summary["squashed"] = released_gold(logprobs, answer)
+    summary["right"] = logprobs.argmax(dim=1).numpy() == gold
+    return summary
 
 
 def _items(samples: pd.DataFrame) -> list[ImageItem]:

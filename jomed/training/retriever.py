@@ -65,6 +65,7 @@ def train_head(
         for split in ("train", "val")
     }
     _check_samples(parts, gold)
+    _check_candidates(parts, index.size, config.stage2.candidates)
     folder.mkdir(parents=True, exist_ok=True)
     likelihoods = Likelihoods(score, gold, index.record_ids)
     progress = HeadRun(config, head, index, encoder, parts, likelihoods, folder).train()
@@ -87,3 +88,16 @@ def _check_samples(parts: Mapping[str, Queries], gold: Mapping[str, int]) -> Non
         unknown = [sample_id for sample_id in queries.ids if sample_id not in gold]
         if unknown:
             raise TrainingError(f"no gold answer position for samples {unknown[:5]}")
+
+
+def _check_candidates(parts: Mapping[str, Queries], size: int, wanted: int) -> None:
+    """Refuse a K that some sample cannot have, before a step is taken and not in mid-training."""
+    for queries in parts.values():
+        place = max(range(len(queries.ids)), key=lambda n: len(queries.exclude[n]))
+        excluded = len(queries.exclude[place])
+        if wanted > size - excluded:
+            raise TrainingError(
+                f"stage2.candidates is {wanted}, but sample {queries.ids[place]!r} can have "
+                f"{size - excluded} records: the index holds {size}, of which {excluded} match the "
+                "sample itself. Lower stage2.candidates or index more records"
+            )

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from jomed.config import RunConfig
-from jomed.progress import track
+from jomed.progress import event_writer, track
 from jomed.retrieval.encoders import Encoder, FloatArray
 from jomed.retrieval.head import QueryHead
 from jomed.retrieval.index import Index
 from jomed.retrieval.shards import IntArray
 from jomed.settings import HeadName
+from jomed.storage import EVENTS
 from jomed.training import LOG_FILE
 from jomed.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from jomed.training.errors import TrainingError
@@ -47,7 +48,7 @@ class HeadRun:
         likelihoods: Likelihoods,
         folder: Path,
     ) -> None:
-        self._settings, self._seed = config.stage2, config.seed
+        self._settings, self._seed, self._benchmark = config.stage2, config.seed, config.benchmark
         self._index, self._device, self._folder = index, encoder.device, folder
         self._batch_size, self._likelihoods = encoder.batch_size, likelihoods
         self._train, self._val = parts["train"], parts["val"]
@@ -65,18 +66,22 @@ class HeadRun:
         restored = load_checkpoint(
             self._folder, self._head.trained, self._optimiser, self._fingerprint
         )
-        self._open_log(0 if restored is None else restored.log_bytes)
-        if restored is None:
-            self._validate()
-        else:
-            self._progress = restored
-        blocks = track(self._blocks(), f"training the {self._head.head} head")
-        for start, end in blocks:
-            if self._progress.stale >= settings.patience:
-                break
-            self._train_block(range(start, end))
-            if end % settings.eval_every == 0 or end == settings.steps:
+        self._open_log(restored)
+        try:
+            if restored is None:
                 self._validate()
+            else:
+                self._progress = restored
+            blocks = track(self._blocks(), f"training the {self._head.head} head")
+            for start, end in blocks:
+                if self._progress.stale >= settings.patience:
+                    break
+                self._train_block(range(start, end))
+                if end % settings.eval_every == 0 or end == settings.steps:
+                    self._validate()
+        finally:
+            if self._events is not None:
+                self._events.close()
         return self._progress
 
     def _blocks(self) -> list[tuple[int, int]]:
@@ -127,8 +132,10 @@ class HeadRun:
         set_rate(self._optimiser, rate)
         self._optimiser.step()
         self._progress.step = step + 1
-        hits = int(candidates.right.sum())
-        self._log(step=step + 1, loss=loss.item(), norm=norm, rate=rate, hits=hits)
+        right = candidates.right
+        self._log(step=step + 1, loss=loss.item(), norm=norm, rate=rate, hits=int(right.sum()))
+        shown = {"loss": loss.item(), "gradient_norm": norm, "learning_rate": rate}
+        self._show("train", step + 1, **shown, hit_rate=float(right.mean()))
 
     def _validate(self) -> None:
         """Measure the live head, keep it if it is the best so far, and write a checkpoint."""
@@ -153,6 +160,9 @@ class HeadRun:
             samples_with_hit=int(right.any(axis=1).sum()),
             samples=len(right),
         )
+        self._show("validation", progress.step, log_likelihood=mean, hit_rate=float(right.mean()))
+        if self._events is not None:
+            self._events.flush()  # what the checkpoint counts as done is there after a kill
         progress.log_bytes = (self._folder / LOG_FILE).stat().st_size
         save_checkpoint(
             self._folder, self._head.trained, self._optimiser, progress, self._fingerprint
@@ -171,9 +181,17 @@ class HeadRun:
 
     def _sample_stream(self) -> SampleStream:
         """Class-balanced where each sample has one label; other tasks have no classes."""
-        samples = self._train.samples
-        single = bool((samples["answer_type"] == "label").all())
-        classes = samples["answer"].tolist() if self._settings.balanced and single else None
+        samples, benchmark = self._train.samples, self._benchmark
+        if not (self._settings.balanced and benchmark.task == "single_label"):
+            return SampleStream(len(samples), self._seed)
+        classes = samples["answer"].tolist()
+        empty = [answer for answer in benchmark.answers if answer not in set(classes)]
+        if empty:
+            raise TrainingError(
+                f"stage2.balanced takes equally many training samples of every answer of "
+                f"{benchmark.name}, and there is none of {empty}: set stage2.balanced to false, "
+                "raise data.sample_limits.train or add such samples"
+            )
         return SampleStream(len(samples), self._seed, classes)
 
     def _identity(self, encoder: Encoder) -> str:
@@ -188,12 +206,20 @@ class HeadRun:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _open_log(self, size: int) -> None:
+    def _open_log(self, restored: Progress | None) -> None:
         """Cut the log back to what the checkpoint knows, so that no step appears twice."""
         path = self._folder / LOG_FILE
         path.touch()
         with path.open("r+b") as file:
-            file.truncate(size)
+            file.truncate(0 if restored is None else restored.log_bytes)
+        first_step = 0 if restored is None else restored.step + 1
+        self._events = event_writer(self._folder / EVENTS, first_step)
+
+    def _show(self, part: str, step: int, **values: float) -> None:
+        """Add values to the event files, which only repeat the log."""
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(f"{part}/{name}", value, step)
 
     def _log(self, **entry: float) -> None:
         with (self._folder / LOG_FILE).open("a", encoding="utf-8") as file:

@@ -11,6 +11,7 @@ def test_registry_says_what_each_method_needs() -> None:
     assert METHODS["rad"].heads == untrained
     assert METHODS["rad"].source == "training_split"
     assert METHODS["text_head"].heads == (("image", "untrained"), ("text", "trained"))
+    assert METHODS["image_head"].heads == (("image", "trained"), ("text", "untrained"))
     assert METHODS["jomed"].heads == (("image", "trained"), ("text", "trained"))
     assert METHODS["shuffled"].heads == (("image", "shuffled"), ("text", "shuffled"))
     parts = {name: (m.record_image, m.record_text) for name, m in METHODS.items()}

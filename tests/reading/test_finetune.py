@@ -26,6 +26,7 @@ from jomed.reading.supervision import (
     answer_loss,
     make_examples,
 )
+from jomed.storage import EVENTS
 
 Tune = Callable[..., FinetuneReport]
 
@@ -42,6 +43,38 @@ class StopAt(TrainerCallback):  # type: ignore[misc, unused-ignore]
             if self.crash:
                 raise KeyboardInterrupt
             control.should_training_stop = True
+
+
+class CrashAfterEvaluation(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    """Crash when a step is evaluated and not yet saved."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def shown_steps(folder: Path) -> dict[str, list[int]]:
+    """The steps that TensorBoard shows of each loss."""
+    accumulator = EventAccumulator(str(folder / EVENTS))
+    accumulator.Reload()
+    tags = ("train/loss", "train/grad_norm", "train/learning_rate", "eval/loss")
+    return {tag: [event.step for event in accumulator.Scalars(tag)] for tag in tags}
+
+
+def test_event_files_show_every_step_once_after_a_crash(tune: Tune, tmp_path: Path) -> None:
+    tune(tmp_path / "whole")
+    expected = shown_steps(tmp_path / "whole")
+    assert expected["eval/loss"][:2] == [2, 4]
+    with pytest.raises(KeyboardInterrupt):
+        tune(tmp_path / "crashed", CrashAfterEvaluation(4))
+    # Step 4 is shown but in no checkpoint: the second run starts from step 2.
+    assert shown_steps(tmp_path / "crashed")["eval/loss"] == [2, 4]
+    tune(tmp_path / "crashed")
+    assert len(list((tmp_path / "crashed" / EVENTS).iterdir())) == 2
+    assert shown_steps(tmp_path / "crashed") == expected
 
 
 def test_one_example_per_sample_and_candidate(image_root: Path) -> None:

@@ -81,6 +81,22 @@ def test_each_image_is_opened_and_processed_once(
     assert sorted(opened) == ["c.png", "d.png"]
 
 
+def test_an_image_that_the_processor_refuses_is_named_among_others(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = type(reader.packer.processor).__call__
+
+    def refusing(self: object, images: list[Image.Image], **rest: object) -> object:
+        if any(image.size == (18, 64) for image in images):  # d.png
+            raise ValueError("too narrow")
+        return process(self, images=images, **rest)
+
+    monkeypatch.setattr(type(reader.packer.processor), "__call__", refusing)
+    with pytest.raises(ReaderError, match=r"image d\.png cannot be processed: too narrow"):
+        reader.packer.pack(PROMPTS)
+    assert reader.packer.pixels("c.png").numel()
+
+
 def test_a_tokenizer_that_joins_text_across_images_is_refused(
     load_reader: Callable[..., Reader], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Scores and generations against the whole model, fed by the processor alone."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,11 +177,40 @@ def test_missing_parts_are_named(load_reader: Callable[..., Reader], tmp_path: P
         load_reader("qwen2_vl", adapter=tmp_path)
 
 
+def test_the_order_of_the_adapted_layers_does_not_change_the_key(
+    load_reader: Callable[..., Reader], reader_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Two trainings of one adapter name its layers in different orders."""
+    reader, config = load_reader("qwen2_vl"), make_config()
+
+    def key(layers: list[str]) -> str:
+        (tmp_path / "adapter_config.json").write_text(json.dumps({"target_modules": layers}))
+        folder = reader_folders["qwen2_vl"]
+        return reader_key(config, folder, reader.model, reader.packer.processor, tmp_path)
+
+    assert key(["q_proj", "v_proj"]) == key(["v_proj", "q_proj"])
+    assert key(["q_proj", "v_proj"]) != key(["q_proj", "k_proj"])
+
+
 def test_a_prompt_beyond_a_sliding_window_is_refused(load_reader: Callable[..., Reader]) -> None:
     reader = load_reader("pixtral")
     reader.model.config.text_config.sliding_window = 20
     with pytest.raises(ReaderError, match=r"sliding window of the model \(20\)"):
         reader.score(PROMPTS, ONE_TOKEN)
+
+
+def test_answers_beyond_the_context_are_refused(reader: Reader) -> None:
+    prompt = max(len(packed.ids) for packed in reader.packer.pack(PROMPTS))
+    text = reader.model.config.get_text_config()
+    text.max_position_embeddings = prompt + 3
+    reader.score(PROMPTS, ONE_TOKEN)
+    reader.generate(PROMPTS, max_new_tokens=3)
+    answers = AnswerSet(("a", "abcdefgh"))
+    message = f"a prompt has {prompt} tokens and its longest answer 9, .* the {prompt + 3} that"
+    with pytest.raises(ReaderError, match=message):
+        reader.score(PROMPTS, answers)
+    with pytest.raises(ReaderError, match=r"generation at most 4, .*inference.max_new"):
+        reader.generate(PROMPTS, max_new_tokens=4)
 
 
 def test_weights_lie_where_torch_would_put_them(reader: Reader) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 from collections import Counter
@@ -31,26 +32,38 @@ PAIRS = [("s2", "r1"), ("s1", "r2"), ("s1", ""), ("s2", "r1"), ("s1", "r1")]
 
 
 class StubReader:
-    """Scores a prompt by the number in its question; batches of two; logs what it scores."""
+    """Minus the number in a prompt's question; batches of two; logs what it scores.
+
+    It dies before the batch ``die_after``, counted over all calls, and says NaN for ``nan_at``.
+    """
 
     key = "stub"
 
-    def __init__(self, log: Path, die_after: int | None = None):
+    def __init__(self, log: Path, die_after: int | None = None, nan_at: int | None = None):
         self.log = log
         self.die_after = die_after
+        self.nan_at = nan_at
+        self.done = 0
 
     def score_batches(
         self, prompts: Sequence[Prompt], answer_sets: Sequence[AnswerSet]
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
-        for batch, start in enumerate(range(0, len(prompts), 2)):
-            if batch == self.die_after:
+        for start in range(0, len(prompts), 2):
+            if self.done == self.die_after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            indices = list(range(start, min(start + 2, len(prompts))))
+            self.done += 1
+            batch = list(range(start, min(start + 2, len(prompts))))
             with self.log.open("a") as file:
-                file.writelines(
-                    f"{prompts[i].question} {prompts[i].record_text}\n" for i in indices
-                )
-            yield indices, [np.full(2, float(prompts[i].question), np.float32) for i in indices]
+                shown = [f"{prompts[i].question} {prompts[i].record_text}" for i in batch]
+                file.write(json.dumps(shown) + "\n")
+            numbers = [int(prompts[i].question) for i in batch]
+            values = [np.nan if number == self.nan_at else -number for number in numbers]
+            yield batch, [np.full(2, value, np.float32) for value in values]
+
+
+def logged(log: Path) -> list[list[str]]:
+    """The batches that stub readers scored."""
+    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def many(count: int) -> tuple[pd.DataFrame, pd.DataFrame, list[tuple[str, str]]]:
@@ -68,16 +81,47 @@ def run(reader: Any, path: Path, count: int = 7) -> list[np.ndarray]:
 
 
 def test_after_a_kill_each_pair_has_been_scored_exactly_once(tmp_path: Path) -> None:
+    """Killed between two calls, as between two refreshes of stage 2."""
     log, path = tmp_path / "log", tmp_path / "t.sqlite"
-    assert killed(lambda: run(StubReader(log, die_after=3), path) and None)
-    assert len(log.read_text().splitlines()) == 6
+    run(StubReader(log), path, count=4)
+    assert killed(lambda: run(StubReader(log, die_after=0), path) and None)
+    assert len(ScoreTable(path, "stub")) == 12
     scores = run(StubReader(log), path)
-    counts = Counter(log.read_text().splitlines())
+    counts = Counter(shown for batch in logged(log) for shown in batch)
     assert len(counts) == 21
     assert set(counts.values()) == {1}
     assert [row.tolist() for row in scores] == [
-        [i, i] for _ in "ab" for i in range(7) for _ in "abc"
+        [-i, -i] for _ in "ab" for i in range(7) for _ in "abc"
     ]
+
+
+@pytest.mark.parametrize("die_after", range(9))
+def test_after_a_kill_the_rest_is_cut_into_the_same_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, die_after: int
+) -> None:
+    """21 pairs in blocks of 5, that is batches of 2, 2 and 1 pairs."""
+    monkeypatch.setattr(scoring, "PROMPTS_AT_ONCE", 5)
+    whole, resumed, path = tmp_path / "whole", tmp_path / "resumed", tmp_path / "t.sqlite"
+    run(StubReader(whole), tmp_path / "whole.sqlite")
+    assert [len(batch) for batch in logged(whole)] == [2, 2, 1] * 4 + [1]
+    assert killed(lambda: run(StubReader(tmp_path / "log", die_after), path) and None)
+    assert len(ScoreTable(path, "stub")) == die_after // 3 * 5
+    run(StubReader(resumed), path)
+    assert logged(resumed) == logged(whole)[die_after // 3 * 3 :]
+
+
+def test_a_score_that_is_not_finite_ends_the_run_and_keeps_the_blocks_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "PROMPTS_AT_ONCE", 5)
+    path = tmp_path / "t.sqlite"
+    pairs, variant = many(7)[2], AnswerSet(("0", "1")).key
+    for _ in "ab":
+        with pytest.raises(ReaderError, match="sample 's4' with record 'r0' are not finite"):
+            run(StubReader(tmp_path / "log", nan_at=4), path)
+        table = ScoreTable(path, "stub")
+        assert table.missing([(*pair, variant) for pair in pairs[:10]]) == []
+        assert len(table) == 10
 
 
 def test_windows_give_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

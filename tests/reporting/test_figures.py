@@ -46,6 +46,16 @@ def latencies() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["setting", "head", "latency_ms", "recall"])
 
 
+def differences() -> pd.DataFrame:
+    columns = ["benchmark", "backbone", "method", "metric", "value", "low", "high"]
+    rows = [
+        ("retina", "q", "text_head", "accuracy", 0.02, -0.01, 0.05),
+        ("retina", "q", "emdr2", "accuracy", -0.03, -0.05, -0.01),
+        ("retina", "q", "emdr2", "macro_f1", 0.5, 0.4, 0.6),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def case(access: str = "open") -> figures.Case:
     image = Image.new("L", (20, 10), 90)
     found = [
@@ -60,6 +70,9 @@ def drawn(metrics: pd.DataFrame, provenance: Provenance) -> dict[str, Callable[[
         "agreement_before_after": lambda: figures.agreement_before_after(agreement(), provenance),
         "learning_curves": lambda: figures.learning_curves(log(), provenance),
         "method_comparison": lambda: figures.method_comparison(metrics, provenance),
+        "difference_intervals": lambda: figures.difference_intervals(
+            differences(), "default", provenance, "difference_intervals"
+        ),
         "inconsistency_shares": lambda: figures.inconsistency_shares(metrics, provenance),
         "oracle_gap": lambda: figures.oracle_gap(metrics, provenance),
         "retriever_weights": lambda: figures.retriever_weights(predictions(), provenance),
@@ -112,6 +125,15 @@ def test_method_comparison_draws_the_pooled_values(
     assert [label.get_text() for label in retina.get_yticklabels()] == ["Standard RAG", "JOMED"]
     assert retina.lines[0].get_xdata() == pytest.approx([51.0, 62.0])
     assert figure.get_figwidth() == WIDTH
+
+
+def test_differences_are_drawn_in_points_beside_a_line_at_zero(provenance: Provenance) -> None:
+    figure = figures.difference_intervals(differences(), "default", provenance, "d")
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["+ text head", "emdr2"]
+    assert axis.lines[0].get_xdata() == pytest.approx([2.0, -3.0])
+    assert axis.lines[-1].get_xdata() == [0, 0]
+    assert axis.get_xlabel() == "ACC minus that of default (points)"
 
 
 def test_oracle_gap_is_labelled_in_points(metrics: pd.DataFrame, provenance: Provenance) -> None:

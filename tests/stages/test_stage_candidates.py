@@ -12,7 +12,7 @@ from tiny_run import Run, whole_run
 from jomed.artifacts import MissingArtifact, data_root
 from jomed.config import load_config
 from jomed.evaluation.methods import METHODS, method_named
-from jomed.stages.candidates import candidate_lists, head_with
+from jomed.stages.candidates import candidate_lists, weight_file
 from jomed.stages.finished import outcome
 from jomed.stages.index import Finder
 from jomed.stages.retriever import prepare_head, shuffled_control
@@ -39,11 +39,32 @@ def test_every_sample_has_the_lists_of_the_method(name: str, run: Run, finder: F
 
 
 def test_untrained_and_trained_heads_rank_differently(run: Run, finder: Finder) -> None:
-    untrained = finder.embed(head_with(run.config, finder, "text", "untrained"))
+    assert weight_file(run.config, "text", "untrained") is None
+    untrained = finder.embed(finder.untrained("text"))
     np.testing.assert_array_equal(untrained, finder.queries.features)
     outcomes = outcome(run.config, "text")
-    trained = finder.embed(head_with(run.config, finder, "text", "trained"))
+    trained = finder.embed(finder.trained(weight_file(run.config, "text", "trained")))
     assert outcomes["best_step"] == 0 or (trained != untrained).any()
+
+
+def test_methods_that_share_a_head_search_with_it_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = run.samples.samples
+    finder = Finder(run.config, samples[samples["split"] == "test"])
+    searched, search = [], finder.index.search
+
+    def counted(queries: np.ndarray, head: str, *rest: object) -> object:
+        searched.append(head)
+        return search(queries, head, *rest)
+
+    monkeypatch.setattr(finder.index, "search", counted)
+    plain, text_head, both = (
+        candidate_lists(run.config, finder, method_named(name)) for name in RETRIEVING
+    )
+    assert sorted(searched) == ["image", "image", "text", "text"]
+    for sample_id, found in text_head.items():
+        assert found == {"image": plain[sample_id]["image"], "text": both[sample_id]["text"]}
 
 
 def test_shuffled_heads_have_to_be_trained_first(run: Run, finder: Finder, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from jomed.stages.retriever import (
     spoken,
     training_answers,
 )
+from jomed.storage import EVENTS
+from jomed.training.errors import TrainingError
 
 HEADS = ("text", "image")
 
@@ -36,6 +38,28 @@ def test_a_finished_head_is_read_back(run: Run, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("jomed.stages.retriever.train_head", None)
     for head in HEADS:
         assert prepare_head(run.config, head, run.reader.reader) == run.heads[head]
+
+
+def test_a_label_outside_of_the_answer_set_is_named_with_its_sample(run: Run) -> None:
+    samples = run.samples.samples.copy()
+    for split in ("train", "val"):
+        changed = samples.copy()
+        place = changed.index[changed["split"] == split][0]
+        changed.loc[place, "answer"] = "9"
+        name = changed.loc[place, "sample_id"]
+        match = rf"{split} sample '{name}' has the answer '9'.* \('0', '1', .*retina\.yaml"
+        with pytest.raises(TrainingError, match=match):
+            training_answers(run.config, changed)
+    tested = samples.copy()
+    tested.loc[tested["split"] == "test", "answer"] = "9"
+    assert training_answers(run.config, tested)[1] == training_answers(run.config, samples)[1]
+
+
+def test_both_stages_leave_event_files_that_are_no_part_of_the_artefact(run: Run) -> None:
+    for stage in ("reader", "head_text", "head_image"):
+        made = artifact(run.config, stage)
+        assert list((made.path / EVENTS).glob("events.out.tfevents.*"))
+        assert not [name for name in made.manifest()["files"] if EVENTS in name]
 
 
 def test_a_missing_head_names_its_notebook(tmp_path: Path) -> None:

@@ -68,6 +68,38 @@ def test_hand_computed_other_losses():
     )
 
 
+def test_hand_computed_gradient_is_prior_minus_target():
+    # d KL(t || p_R) / d s_k = (p_k - t_k) / tau_R, at tau_R = 0.5 and scores log(1), log(sqrt 3).
+    scores = log(1.0, math.sqrt(3)).requires_grad_(True)  # p_R = (1/4, 3/4), t = (4/7, 3/7)
+    found = gradient(posterior_kl(scores, GOLD, tau_r=0.5, tau_g=1.0), scores)
+    assert found[0].tolist() == pytest.approx([2 * (1 / 4 - 4 / 7), 2 * (3 / 4 - 3 / 7)])
+
+
+def test_hand_computed_temperature_of_the_reader_in_the_other_losses():
+    taus = {"tau_r": 1.0, "tau_g": 0.5}  # p^C squared: 0.64 and 0.04, normalised 16/17 and 1/17
+    expected = 16 / 17 * math.log(16 / 17 / 0.25) + 1 / 17 * math.log(1 / 17 / 0.75)
+    assert perplexity_distillation(PRIOR, GOLD, **taus).item() == pytest.approx(expected)
+    expected = 0.25 * math.log(0.25 / (16 / 17)) + 0.75 * math.log(0.75 / (1 / 17))
+    assert reverse_kl(PRIOR, GOLD, **taus).item() == pytest.approx(expected)
+    assert emdr2(PRIOR, GOLD, **taus).item() == pytest.approx(-math.log(0.64 / 4 + 0.04 * 3 / 4))
+
+
+def test_hand_computed_released_loss():
+    # As the posterior KL at temperature 1 (t = (4/7, 3/7)), over B K = 2 terms, times 1000.
+    expected = 4 / 7 * math.log((4 / 7) / 0.25) + 3 / 7 * math.log((3 / 7) / 0.75)
+    assert released(PRIOR, GOLD).item() == pytest.approx(1000 * expected / 2)
+
+
+@pytest.mark.parametrize(("right", "expected"), [(17, 2.5e-3), (1, 4e-4)])
+def test_released_loss_on_a_flat_prior_is_as_small_as_it_was_found(right, expected):
+    # 50 candidates, six answers: e / (e + 5) under a right record, 1 / (e + 5) under a wrong one.
+    answers = torch.full((50, 6), -100.0, dtype=torch.float64)
+    answers[:right, 0] = answers[right:, 1] = 0.0
+    gold = released_gold(answers, torch.zeros(50, dtype=torch.long))[None]
+    loss = released(torch.zeros_like(gold), gold).item() / 1000
+    assert loss == pytest.approx(expected, rel=0.07)
+
+
 def test_losses_are_means_over_the_batch():
     taus = {"tau_r": 1.0, "tau_g": 1.0}
     scores, gold = torch.cat([PRIOR, PRIOR * 0]), torch.cat([GOLD, GOLD])
@@ -85,11 +117,12 @@ def test_posterior_kl_and_emdr2_have_the_same_gradient(tau_r):
     assert left.abs().max() > 1e-3
 
 
-def test_uniform_prior_makes_posterior_kl_perplexity_distillation():
+@pytest.mark.parametrize("tau_g", [0.5, 1.0, 2.0])
+def test_uniform_prior_makes_posterior_kl_perplexity_distillation(tau_g):
     _, gold = problem()
     flat = torch.full_like(gold, 0.4).requires_grad_(True)
-    left = posterior_kl(flat, gold, **TAUS)
-    right = perplexity_distillation(flat, gold, **TAUS)
+    left = posterior_kl(flat, gold, tau_r=0.3, tau_g=tau_g)
+    right = perplexity_distillation(flat, gold, tau_r=0.3, tau_g=tau_g)
     assert left.item() == pytest.approx(right.item(), abs=1e-6)
     torch.testing.assert_close(gradient(left, flat), gradient(right, flat), atol=1e-6, rtol=0)
     sloped, _ = problem()

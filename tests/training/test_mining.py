@@ -42,6 +42,52 @@ def test_likelihoods_are_hand_computed_and_each_pair_is_asked_once():
     assert found.take(np.array([2, 0])).rows.tolist() == [[2, 0], [0, 2]]
 
 
+def random_reader(samples, records, answers=4):
+    """Likelihoods of all pairs, drawn once, and the list of what was asked."""
+    drawn = np.random.default_rng(0).random((samples, records, answers)) + 0.01
+    asked = []
+
+    def score(pairs):
+        asked.extend(pairs)
+        return [np.log(drawn[int(s[1:]), int(r[1:])]) for s, r in pairs]
+
+    return drawn, score, asked
+
+
+def test_likelihoods_keep_thirteen_bytes_a_pair_and_the_values_of_each():
+    drawn, score, asked = random_reader(40, 200)
+    names = [f"s{n}" for n in range(40)]
+    likelihoods = Likelihoods(score, dict.fromkeys(names, 2), [f"r{n}" for n in range(200)])
+    rng = np.random.default_rng(1)
+    for _ in range(12):
+        rows = np.stack([rng.permutation(200)[:30] for _ in names])
+        found = likelihoods.candidates(names, rows)
+        share = np.take_along_axis(drawn[..., 2] / drawn.sum(axis=2), rows, axis=1)
+        np.testing.assert_allclose(np.exp(found.gold), share, rtol=1e-6)
+        best = np.take_along_axis(drawn.argmax(axis=2) == 2, rows, axis=1)
+        assert (found.right == best).all()
+    assert len(asked) == len(set(asked)) > 40 * 150
+    kept = sum(array.nbytes for array in likelihoods._known.values())
+    assert kept == 13 * len(asked)
+
+
+def test_beyond_the_limit_pairs_are_asked_again_and_memory_stays(monkeypatch):
+    monkeypatch.setattr("jomed.training.mining._KEPT_PAIRS", 500)
+    score = random_reader(10, 200)[1]
+    names = [f"s{n}" for n in range(10)]
+    records = [f"r{n}" for n in range(200)]
+    short = Likelihoods(score, dict.fromkeys(names, 1), records)
+    rng = np.random.default_rng(1)
+    most = 0
+    for _ in range(30):
+        rows = np.stack([rng.permutation(200)[:20] for _ in names])
+        plain = Likelihoods(score, dict.fromkeys(names, 1), records)
+        left, right = short.candidates(names, rows), plain.candidates(names, rows)
+        assert (left.gold == right.gold).all()
+        most = max(most, sum(map(len, short._known.values())))
+    assert 500 < most <= 500 + 200
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_reader_values_that_are_not_finite_name_the_pair(bad):
     likelihoods = Likelihoods(lambda pairs: [np.array([0.0, bad])] * len(pairs), {"s": 0}, ["r0"])

@@ -6,9 +6,11 @@ import pytest
 import torch
 import toy_world
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from jomed.progress import can_write_events
 from jomed.retrieval.head import QueryHead
-from jomed.retrieval.index import IndexError_
+from jomed.storage import EVENTS
 from jomed.training.checkpoint import CHECKPOINT_FILE
 from jomed.training.mining import Likelihoods, Queries, mine
 from jomed.training.retriever import TrainingError, train_head
@@ -191,17 +193,114 @@ def test_self_matches_are_counted(world, tmp_path):
     assert train(world, tmp_path, samples=samples, steps=1).excluded == 2
 
 
-def test_loss_that_is_not_finite_names_step_and_samples(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "jomed.training.run.recipe_loss", lambda _: lambda s, g: s.sum() * float("nan")
-    )
-    with pytest.raises(TrainingError, match=r"nan.* at step 0 with samples \['toy:train/"):
-        train(world, tmp_path, steps=2)
+def test_loss_that_is_not_finite_names_step_and_samples_and_loses_nothing(
+    world, tmp_path, monkeypatch
+):
+    settings = {"steps": 12, "eval_every": 4}
+    train(world, tmp_path / "whole", **settings)
+    plain = HeadRun._train_step
+
+    def broken(self, step, batch, candidates):
+        if step == 6:
+            self._loss = lambda scores, gold: scores.sum() * float("nan")
+        plain(self, step, batch, candidates)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadRun, "_train_step", broken)
+        message = r"nan.* at step 6 with samples \['toy:train/.*lower stage2.learning_rate"
+        with pytest.raises(TrainingError, match=message):
+            train(world, tmp_path / "mended", **settings)
+    train(world, tmp_path / "mended", **settings)  # from the checkpoint of step 4
+    left, right = (load_file(tmp_path / n / "head.safetensors") for n in ("whole", "mended"))
+    assert all(torch.equal(left[key], right[key]) for key in left)
+    assert log(tmp_path / "mended") == log(tmp_path / "whole")
+
+
+def test_more_candidates_than_a_sample_can_have_are_refused_before_the_first_step(world, tmp_path):
+    match = "stage2.candidates is 161, but sample 'toy:train/0' can have 160 records"
+    with pytest.raises(TrainingError, match=match):
+        train(world, tmp_path, candidates=161)
+    samples = world.samples.copy()
+    samples.loc[1, "image_sha"] = "record 3"
+    match = "is 160, but sample 'toy:train/1' can have 159 records: .* 1 match the sample itself"
+    with pytest.raises(TrainingError, match=match):
+        train(world, tmp_path, samples=samples, candidates=160)
+    assert world.asked == []
+    assert train(world, tmp_path, samples=samples, candidates=159, steps=1).steps == 1
+
+
+def test_a_class_without_samples_is_named_where_classes_are_balanced(world, tmp_path):
+    without = world.samples[
+        (world.samples["answer"] != "2") | (world.samples["split"] == "val")
+    ].reset_index(drop=True)
+    with pytest.raises(TrainingError, match=r"there is none of \['2'\]: set stage2.balanced to"):
+        train(world, tmp_path, samples=without, steps=1)
+    assert train(world, tmp_path, samples=without, steps=1, balanced=False).steps == 1
+
+
+def shown(folder):
+    """What TensorBoard shows: tag -> [(step, value)]."""
+    accumulator = EventAccumulator(str(folder / EVENTS))
+    accumulator.Reload()
+    return {
+        tag: [(event.step, event.value) for event in accumulator.Scalars(tag)]
+        for tag in accumulator.Tags()["scalars"]
+    }
+
+
+def logged(folder):
+    """The same from the log."""
+    found = {}
+    for entry in log(folder):
+        names = {"val": "validation/log_likelihood"}
+        if "loss" in entry:
+            names = {"loss": "train/loss", "norm": "train/gradient_norm"}
+            names |= {"rate": "train/learning_rate"}
+        rate = entry["hits"] / entry.get("pairs", 16 * 12)
+        part = "train" if "loss" in entry else "validation"
+        values = [(tag, entry[key]) for key, tag in names.items()]
+        for tag, value in [*values, (f"{part}/hit_rate", rate)]:
+            found.setdefault(tag, []).append((entry["step"], pytest.approx(value, rel=1e-6)))
+    return found
+
+
+def test_event_files_show_the_log_and_no_step_twice_after_a_kill(world, tmp_path, monkeypatch):
+    settings = {"steps": 12, "eval_every": 4}
+    train(world, tmp_path / "whole", **settings)
+    assert shown(tmp_path / "whole") == logged(tmp_path / "whole")
+    plain = HeadRun._train_step
+
+    def failing(self, step, batch, candidates):
+        if step == 7:
+            raise KilledError
+        plain(self, step, batch, candidates)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadRun, "_train_step", failing)
+        with pytest.raises(KilledError):
+            train(world, tmp_path / "killed", **settings)
+    assert [step for step, _ in shown(tmp_path / "killed")["train/loss"]] == list(range(1, 8))
+    train(world, tmp_path / "killed", **settings)
+    assert len(list((tmp_path / "killed" / EVENTS).iterdir())) == 2
+    assert shown(tmp_path / "killed") == logged(tmp_path / "whole")
+
+
+def test_without_tensorboard_one_line_says_so_and_training_goes_on(
+    world, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    can_write_events.cache_clear()
+    try:
+        for run in ("a", "b"):
+            train(world, tmp_path / run, steps=2)
+            assert not (tmp_path / run / EVENTS).exists()
+            assert len(log(tmp_path / run)) == 4
+    finally:
+        can_write_events.cache_clear()
+    assert [record.message.split(":")[0] for record in caplog.records] == ["no event files"]
 
 
 def test_what_cannot_start_says_why(world, tmp_path):
-    with pytest.raises(IndexError_, match="asked for 500 candidates"):
-        train(world, tmp_path / "a", candidates=500)
     only_train = world.samples[world.samples["split"] == "train"]
     with pytest.raises(TrainingError, match="no val samples"):
         train(world, tmp_path / "b", samples=only_train)

@@ -151,4 +151,6 @@ def config(**stage2: object) -> RunConfig:
         "balanced": True,
     }
     overrides = {f"stage2.{key}": value for key, value in (values | stage2).items()}
+    labels = [str(attribute) for attribute in range(ATTRIBUTES)]
+    overrides |= {"benchmark.answers": labels, "benchmark.label_names": labels}
     return load_config(profile="tiny", overrides=overrides)
