@@ -10,6 +10,7 @@ from jomed.config import ConfigError
 from jomed.forecast_table import forecast_report
 from jomed.matrix import run_matrix
 from jomed.plan import planned_configs, states, tasks
+from jomed.reader_commands import Profile, export, finetune
 from jomed.reading.score_files import ScoreTableError
 from jomed.runner import NotebookError, end_with_matrix, parameter_value, run_notebook
 
@@ -23,10 +24,11 @@ scores = typer.Typer(
     no_args_is_help=True, help="Look into score tables: what the readers said about pairs."
 )
 app.add_typer(scores, name="scores")
+app.command()(finetune)
+app.command("export-llamafactory")(export)
 
 _FAULTS_SHOWN = 20
 
-Profile = Annotated[str, typer.Option(help="A file in params/profiles.")]
 Matrix = Annotated[
     str | None,
     typer.Option(help="An entry of params/matrix.yaml; the profile's name if not given."),

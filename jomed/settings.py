@@ -117,7 +117,9 @@ class Stage1Config(Settings):
     """Reader fine-tuning with LoRA (Eq. 1); steps are optimiser steps.
 
     ``lora_vision`` adapts the vision tower too, as the paper does; without it the reader sees
-    what it saw before and learns only to read.
+    what it saw before and learns only to read. ``gradient_checkpointing`` computes activations
+    twice instead of keeping them: the same result with less memory, in more time. A step takes
+    ``batch_size`` x ``gradient_accumulation`` examples, however many processes share them.
     """
 
     candidates_per_head: Size
@@ -131,6 +133,7 @@ class Stage1Config(Settings):
     lora_alpha: Size
     lora_dropout: Share
     lora_vision: bool
+    gradient_checkpointing: bool
     eval_every: Size
 
 

@@ -15,6 +15,8 @@ from jomed.phantom.world import provide_data
 from jomed.plan import tasks
 from jomed.storage import locked
 
+COMMANDS = ("plan", "run", "matrix", "check-data", "finetune", "export-llamafactory")
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -48,7 +50,7 @@ def call(
 
 def test_help_names_every_command(call: Command) -> None:
     assert call("--help") == 0
-    assert all(name in call.out for name in ("plan", "run", "matrix", "check-data"))
+    assert all(name in call.out for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,8 @@ def test_help_names_every_command(call: Command) -> None:
         ("run 04_train_reader seed 1", "expected -p NAME VALUE, got 'seed 1'"),
         ("run 44_train_reader", "did you mean '04_train_reader'"),
         ("check-data --profile retina_small", "set JOMED_DATA to the data's folder"),
+        ("finetune --profile tiny --backbone tiny_pixtrl", "did you mean 'tiny_pixtral'"),
+        ("export-llamafactory --profile tiny --benchmark retnia --out x", "did you mean 'retina'"),
         ("matrix --profile retina_small", "set JOMED_DATA to the data's folder"),
     ],
 )
@@ -144,6 +148,16 @@ def test_run_prints_the_path_or_the_error(call: Command, project: Path) -> None:
     assert call("run", "06_evaluate") == 1
     assert "AssertionError: not one" in call.err
     assert ".failed.ipynb" in call.err
+
+
+@pytest.mark.parametrize("command", ["finetune", "export-llamafactory --out exported"])
+def test_stage_1_says_which_notebook_must_come_first(
+    call: Command, project: Path, command: str
+) -> None:
+    assert call(*command.split(), "--profile", "tiny") == 1
+    assert "notebooks/02_prepare_benchmarks.ipynb" in call.err
+    assert "Traceback" not in call.err
+    assert not Path("exported").exists()
 
 
 def test_check_data_reads_what_is_there(call: Command, project: Path) -> None:

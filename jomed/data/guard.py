@@ -1,8 +1,10 @@
-"""What credentialed data must not do: leave the host."""
+"""What credentialed data must not do: leave the host, or lie where a push would take them."""
 
 import ipaddress
 import re
+import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 # A host and a port. With a user name, a backslash or blanks, programs disagree about the host.
@@ -10,7 +12,7 @@ _PLAIN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]+)?")
 
 
 class AccessError(Exception):
-    """Data whose licence keeps them on this host would have been sent elsewhere."""
+    """Data whose licence keeps them on this host would have been sent elsewhere, or could be."""
 
 
 def require_local(endpoint: str, access: Iterable[str]) -> None:
@@ -45,3 +47,32 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name
         return host == "localhost"
+
+
+def require_untracked(folder: Path, access: Iterable[str]) -> None:
+    """Refuse to write data of these access levels where git could pick them up.
+
+    Open data may lie anywhere. All others only outside of git checkouts, or where the checkout
+    ignores them. ``folder`` need not exist yet. Raises AccessError.
+    """
+    closed = sorted(set(access) - {"open"})
+    if not closed:
+        return
+    place = folder.resolve()
+    if any((path / ".git").exists() for path in place.parents) and not _ignored(place):
+        raise AccessError(
+            f"{folder} lies in a git checkout, and {' and '.join(closed)} data must not get into "
+            "one. Name a folder outside of it, or one that its .gitignore leaves out (runs/...)."
+        )
+
+
+def _ignored(folder: Path) -> bool:
+    """Whether git ignores a folder; False where git cannot tell."""
+    inside = next(path for path in folder.parents if path.is_dir())
+    question = ["git", "-C", str(inside), "check-ignore", "--quiet", f"{folder}/"]
+    try:
+        return (
+            subprocess.run(question, capture_output=True, timeout=30, check=False).returncode == 0
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False

@@ -20,10 +20,10 @@ WEIGHTS = "adapter_model.safetensors"
 
 @contextlib.contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Silence one warning: PEFT asks models for a property that transformers has renamed."""
+    """Silence one warning: PEFT and we use names that the newest transformers has changed."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
-            "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+            "ignore", r"`(is_)?gradient_checkpointing\w*` is deprecated", FutureWarning
         )
         yield
 

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerCallback, set_seed
 
 from jomed.artifacts import atomic_write
 from jomed.config import RunConfig
@@ -19,18 +18,24 @@ from jomed.reading.adapters import quiet_peft
 from jomed.reading.events import event_callbacks
 from jomed.reading.families import FAMILIES
 from jomed.reading.loading import load_base
-from jomed.reading.options import resolve_device
 from jomed.reading.packing import PromptPacker
-from jomed.reading.supervision import AnswerCollator, Example, ReaderTrainer, make_examples
+from jomed.reading.supervision import Example, make_splits
+from jomed.reading.team import join_team, shared
+from jomed.reading.trainer import (
+    FinetuneError,
+    ReaderTrainer,
+    StepCollator,
+    TrainingStream,
+    per_process,
+    token_limit,
+    training_arguments,
+)
 
 ADAPTER = "adapter"
 REPORT = "report.json"
 _CHECKPOINTS = "checkpoints"
 _PLAN = "plan.json"
-
-
-class FinetuneError(RuntimeError):
-    """Stage 1 cannot start or go on; the message says why and what to do."""
+_STATE = "trainer_state.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,21 +74,23 @@ def finetune_reader(
     supervised, AdamW, cosine schedule with warm-up (``config.stage1``). The adapter with the
     lowest validation loss is kept. A run that was killed goes on from its last checkpoint in
     ``folder`` to the same result; one that is complete is only read. The report is also written
-    to ``folder``/report.json. Raises FinetuneError where ``folder`` holds a different run.
+    to ``folder``/report.json. Several processes call this alike and share every step; the main
+    one writes. Raises FinetuneError where ``folder`` holds a different run, the processes cannot
+    share a step evenly, an example is too long to be read, or a loss is no finite number.
     """
-    splits = {
-        split: make_examples(config, samples, records, candidates, split)
-        for split in ("train", "val")
-    }
-    _same_plan(folder, _plan(config, splits))
-    if (folder / REPORT).is_file():
-        shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    team = join_team(config)
+    per_process(config, team.num_processes)
+    splits = make_splits(config, samples, records, candidates)
+    if shared(lambda: _is_finished(folder, _plan(config, splits))):
         return FinetuneReport(**json.loads((folder / REPORT).read_text()))
     trainer = _trainer(config, base, root, folder / _CHECKPOINTS, splits, callbacks)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder / _CHECKPOINTS))
+    last = shared(lambda: _last_checkpoint(folder / _CHECKPOINTS))
+    trainer.train(resume_from_checkpoint=last)
     report = _report(trainer, splits)
+    # Every process reads the best adapter from its checkpoint.
+    team.wait_for_everyone()
     # Stopped early, for instance by a callback: the checkpoints stay and the run can go on.
-    if report.steps == config.stage1.max_steps and trainer.is_world_process_zero():
+    if report.steps == config.stage1.max_steps and team.is_main_process:
         trainer.model.save_pretrained(folder / ADAPTER)
         with atomic_write(folder / REPORT) as temporary:
             temporary.write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
@@ -100,20 +107,25 @@ def _trainer(
     callbacks: Sequence[TrainerCallback],
 ) -> ReaderTrainer:
     set_seed(config.seed)
+    stage = config.stage1
     model, packer = _adapted(config, base, root)
+    collator = StepCollator(packer, token_limit(model), splits["train"][0])
+    for examples in splits.values():
+        collator.check_lengths(examples)
+    step_size = stage.batch_size * stage.gradient_accumulation
     trainer = ReaderTrainer(
         model=model,
-        args=_arguments(config, checkpoints),
-        train_dataset=splits["train"],
+        args=training_arguments(config, checkpoints),
+        train_dataset=TrainingStream(splits["train"], config.seed, step_size, stage.max_steps),
         eval_dataset=splits["val"],
-        data_collator=AnswerCollator(packer),
+        data_collator=collator,
         callbacks=[*callbacks, *event_callbacks(checkpoints.parent)],
     )
     trainer.remove_callback(PrinterCallback)
     if trainer.args.n_gpu > 1:
         raise FinetuneError(
-            "several GPUs in one process; start one process per GPU with `accelerate launch`, or "
-            "name one GPU in CUDA_VISIBLE_DEVICES"
+            "several GPUs in one process; start one process per GPU with `accelerate launch -m "
+            "jomed finetune ...`, or name one GPU in CUDA_VISIBLE_DEVICES"
         )
     return trainer
 
@@ -124,56 +136,22 @@ def _adapted(config: RunConfig, base: Path | str, root: Path) -> tuple[Any, Prom
         # What is not quantised (vision tower, head, norms) trains in float32.
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     family = FAMILIES[config.backbone.family]
-    adapt = config.stage1.lora_vision
-    excluded = family.not_adapted if adapt else f"{family.not_adapted}|{family.tower}"
+    stage = config.stage1
     settings = LoraConfig(
-        r=config.stage1.lora_rank,
-        lora_alpha=config.stage1.lora_alpha,
-        lora_dropout=config.stage1.lora_dropout,
+        r=stage.lora_rank,
+        lora_alpha=stage.lora_alpha,
+        lora_dropout=stage.lora_dropout,
         target_modules="all-linear",
-        exclude_modules=excluded,
+        exclude_modules=family.not_adapted
+        if stage.lora_vision
+        else f"{family.not_adapted}|{family.tower}",
     )
     with quiet_peft():
+        if stage.gradient_checkpointing:
+            # Of the two kinds, only this one gets along with frozen layers and several processes.
+            model.gradient_checkpointing_enable({"use_reentrant": False})
         adapted = get_peft_model(model, settings)
     return adapted, PromptPacker(processor, family, root, config.prompt)
-
-
-def _arguments(config: RunConfig, checkpoints: Path) -> TrainingArguments:
-    stage = config.stage1
-    on_cpu = resolve_device(config).type == "cpu"
-    every = {"logging_steps": stage.eval_every, "eval_steps": stage.eval_every}
-    return TrainingArguments(
-        output_dir=str(checkpoints),
-        max_steps=stage.max_steps,
-        per_device_train_batch_size=stage.batch_size,
-        per_device_eval_batch_size=stage.batch_size,
-        gradient_accumulation_steps=stage.gradient_accumulation,
-        learning_rate=stage.learning_rate,
-        weight_decay=stage.weight_decay,
-        optim="adamw_torch",
-        lr_scheduler_type="cosine",
-        # A whole number of steps: the library reads shares below 1 only.
-        warmup_steps=round(stage.warmup_ratio * stage.max_steps),
-        bf16=not on_cpu and config.backbone.dtype == "bfloat16",
-        use_cpu=on_cpu,
-        eval_strategy="steps",
-        save_strategy="steps",
-        save_steps=stage.eval_every,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        prediction_loss_only=True,
-        label_names=["labels"],
-        remove_unused_columns=False,
-        dataloader_pin_memory=not on_cpu,
-        seed=config.seed,
-        data_seed=config.seed,
-        report_to=[],
-        log_level="error",
-        disable_tqdm=os.environ.get("JOMED_PROGRESS") == "0",
-        **every,
-    )
 
 
 def _plan(config: RunConfig, splits: Mapping[str, Sequence[Example]]) -> dict[str, str]:
@@ -183,6 +161,15 @@ def _plan(config: RunConfig, splits: Mapping[str, Sequence[Example]]) -> dict[st
         "settings": config.section_hash("stage1", "prompt", "backbone", "seed"),
         "examples": hashlib.sha256(shown.encode()).hexdigest()[:16],
     }
+
+
+def _is_finished(folder: Path, plan: dict[str, str]) -> bool:
+    """Whether the folder holds the end of this run; it must not hold another one."""
+    _same_plan(folder, plan)
+    finished = (folder / REPORT).is_file()
+    if finished:
+        shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    return finished
 
 
 def _same_plan(folder: Path, plan: dict[str, str]) -> None:
@@ -201,12 +188,22 @@ def _last_checkpoint(folder: Path) -> str | None:
     while found:
         try:
             # The trainer writes this file last.
-            json.loads((found[-1] / "trainer_state.json").read_text())
+            state = json.loads((found[-1] / _STATE).read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             shutil.rmtree(found.pop())
         else:
+            _keep_best(found[-1], state)
             return str(found[-1])
     return None
+
+
+def _keep_best(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Let a checkpoint name the best one where it lies now: a folder may have been moved."""
+    best = state["best_model_checkpoint"]
+    here = None if best is None else str(checkpoint.with_name(Path(best).name))
+    if here != best:
+        with atomic_write(checkpoint / _STATE) as temporary:
+            temporary.write_text(json.dumps({**state, "best_model_checkpoint": here}))
 
 
 def _report(trainer: Any, splits: Mapping[str, Sequence[Example]]) -> FinetuneReport:

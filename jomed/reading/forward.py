@@ -147,10 +147,16 @@ def check_context(model: Any, prompts: Sequence[int], answers: Sequence[int], wh
             )
 
 
-def _check_window(model: Any, length: int) -> None:
+def sliding_window(model: Any) -> int | None:
+    """Return how many tokens back a model sees where some layer does not see all of them."""
     text = model.config.get_text_config()
     kinds = getattr(text, "layer_types", None) or ["sliding_attention"]
-    window = getattr(text, "sliding_window", None) if "sliding_attention" in kinds else None
+    window: int | None = getattr(text, "sliding_window", None)
+    return window if "sliding_attention" in kinds else None
+
+
+def _check_window(model: Any, length: int) -> None:
+    window = sliding_window(model)
     if window is not None and length > window:
         raise ReaderError(
             f"a prompt with its answers has {length} tokens, more than the sliding window of the "

@@ -160,6 +160,13 @@ class PromptPacker:
             )
         )
 
+    def most_image_tokens(self) -> int:
+        """Return the tokens of a square image of the largest side: no other has more."""
+        side = self.settings.max_side
+        image = limit_side(Image.new("RGB", (side, side)), side, self.settings.max_pixels)
+        outputs = self._run([self.processor.image_token], [image])
+        return int(outputs["input_ids"].shape[1])
+
     def _chunks(self, prompt: Prompt) -> list[str]:
         chunks = self.rendered(prompt).split(self.processor.image_token)
         if len(chunks) != len(prompt.images) + 1:

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import Trainer
 
 from jomed.config import RunConfig
 from jomed.reading.answers import spoken_answer
@@ -23,10 +21,11 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One prompt and the answer that the reader is to say."""
+    """One prompt and the answer that the reader is to say; ``name`` is what errors call it."""
 
     prompt: Prompt
     answer: str
+    name: str = ""
 
 
 def make_examples(
@@ -45,15 +44,40 @@ def make_examples(
         str(sample_id): spoken_answer(answer, config.benchmark)
         for sample_id, answer in zip(chosen["sample_id"], chosen["answer"], strict=True)
     }
+    if not answers:
+        raise ReaderError(
+            f"the {split} split of {config.benchmark.name} has no sample to train or validate on; "
+            "see what notebook 02 left out, and data.sample_limits and data.val_share"
+        )
     bare = [sample_id for sample_id in answers if not candidates.get(sample_id)]
-    if bare or not answers:
+    if bare:
         raise ReaderError(
             f"{len(bare)} of {len(answers)} samples of the {split} split have no candidate: "
             f"{bare[:5]}; retrieve for every training and validation sample"
         )
     pairs = [(sample_id, record) for sample_id in answers for record in candidates[sample_id]]
     book = PromptBook(samples, records, pairs, config)
-    return [Example(book.prompt(*pair), answers[pair[0]]) for pair in pairs]
+    return [
+        Example(
+            book.prompt(sample_id, record_id),
+            answers[sample_id],
+            f"sample {sample_id} beside {f'record {record_id}' if record_id else 'no record'}",
+        )
+        for sample_id, record_id in pairs
+    ]
+
+
+def make_splits(
+    config: RunConfig,
+    samples: pd.DataFrame,
+    records: pd.DataFrame,
+    candidates: Mapping[str, Sequence[str]],
+) -> dict[str, list[Example]]:
+    """Return the examples of the training and the validation split (see ``make_examples``)."""
+    return {
+        split: make_examples(config, samples, records, candidates, split)
+        for split in ("train", "val")
+    }
 
 
 class AnswerCollator:
@@ -77,37 +101,17 @@ class AnswerCollator:
         return {**inputs, "labels": torch.from_numpy(labels)}
 
 
-class ReaderTrainer(Trainer):  # type: ignore[misc, unused-ignore]
-    """Trainer whose loss is Eq. 1: -log p(answer | record, sample), mean over the examples."""
-
-    # The loss is a mean over the batch; the trainer divides by the accumulated batches.
-    loss_is_scaled_for_ga = False
-
-    def __init__(self, **arguments: Any):
-        super().__init__(**arguments)
-        self.model_accepts_loss_kwargs = False
-
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: object = None,
-    ) -> Any:
-        """Return the loss of a batch, with logits at the answers' positions only."""
-        rest = dict(inputs)
-        labels = rest.pop("labels")
-        outputs = model(**rest, logits_to_keep=labels.shape[1] + 1)
-        loss = answer_loss(outputs.logits[:, :-1], labels)
-        return (loss, outputs) if return_outputs else loss
-
-
-def answer_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean over examples of the summed negative log-probability of their labels.
+def answer_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the summed negative log-probability of each example's labels (B,).
 
     ``logits`` (B, T, V) are those before each label (B, T); ignored labels count nothing.
     """
-    total = cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    tokens = cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none"
     )
-    return total / len(labels)
+    return tokens.view(labels.shape).sum(1)
+
+
+def answer_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean over examples of ``answer_losses``."""
+    return answer_losses(logits, labels).mean()

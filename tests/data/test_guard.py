@@ -1,4 +1,5 @@
 import socket
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from tiny_sets import benchmark_config, data_config, run_config
 
 from jomed.config import read_corpus
 from jomed.data.corpora import load_corpus
-from jomed.data.guard import AccessError, is_local, require_local
+from jomed.data.guard import AccessError, is_local, require_local, require_untracked
 from jomed.data.merge import merge_corpora
 from jomed.data.sources import DataError
 from jomed.phantom.formats import mimic_cxr
@@ -82,3 +83,28 @@ def test_no_word_of_a_report_is_in_a_loss_or_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         list(load_corpus(corpus, tmp_path, settings, benchmark_config()))
     assert "esquip" not in str(caught.value)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    subprocess.run(["git", "init", "-q", tmp_path / "checkout"], check=True)
+    (tmp_path / "checkout/.gitignore").write_text("runs/\n*.private\n")
+    return tmp_path / "checkout"
+
+
+@pytest.mark.parametrize("place", ["runs/a/b", "x.private", "../outside/new"])
+def test_restricted_data_may_lie_where_git_does_not_look(checkout: Path, place: str) -> None:
+    require_untracked(checkout / place, ["open", "dua"])
+
+
+@pytest.mark.parametrize("place", ["new", "a/new", "runsx"])
+def test_only_open_data_may_lie_where_git_could_take_them(checkout: Path, place: str) -> None:
+    require_untracked(checkout / place, ["open"])
+    with pytest.raises(AccessError, match="credentialed and dua data must not get into one"):
+        require_untracked(checkout / place, ["dua", "credentialed", "open"])
+
+
+def test_a_checkout_that_git_cannot_read_is_one(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(AccessError, match="git checkout"):
+        require_untracked(tmp_path / "new", ["dua"])

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["JOMED_PROGRESS"] = "0"
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from finetune_cases import CANDIDATES, RECORDS, SAMPLES, STAGE1
 from reading_cases import SIZES, make_config
 from tiny_models import MAKERS, save_images, save_reader
 
+from jomed.reading.finetune import FinetuneReport, finetune_reader
 from jomed.reading.reader import Reader
 
 
@@ -50,3 +53,13 @@ def load_reader(image_root: Path, reader_folders: dict[str, Path]) -> Callable[.
 @pytest.fixture
 def reader(family: str, load_reader: Callable[..., Reader]) -> Reader:
     return load_reader(family)
+
+
+@pytest.fixture
+def tune(image_root: Path, reader_folders: dict[str, Path]) -> Callable[..., FinetuneReport]:
+    def run(folder: Path, *callbacks: Any, family: str = "qwen2_vl", **overrides: Any) -> Any:
+        config = make_config(family, **(STAGE1 | overrides))
+        data = (SAMPLES, RECORDS, CANDIDATES, image_root)
+        return finetune_reader(config, reader_folders[family], *data, folder, callbacks)
+
+    return run

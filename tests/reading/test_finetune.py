@@ -1,20 +1,21 @@
+import itertools
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from reading_cases import make_config, record_frame, sample_frame
-from safetensors.torch import load_file, save_file
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from finetune_cases import CANDIDATES, RECORDS, SAMPLES, STAGE1, weights
+from reading_cases import make_config
+from safetensors.torch import save_file
 from tiny_models import save_reader
 from transformers import TrainerCallback
 
 from jomed.reading.answers import AnswerSet
-from jomed.reading.finetune import FinetuneError, FinetuneReport, finetune_reader
+from jomed.reading.finetune import FinetuneError, FinetuneReport, _adapted, finetune_reader
 from jomed.reading.packing import ReaderError
 from jomed.reading.prompts import Prompt
 from jomed.reading.reader import Reader
@@ -27,43 +28,7 @@ from jomed.reading.supervision import (
 )
 from jomed.storage import EVENTS
 
-SAMPLES = sample_frame(
-    *(
-        {
-            "sample_id": f"{split}{i}",
-            "split": split,
-            "image": f"{'abcd'[i]}.png",
-            "answer": str(i),
-        }
-        for split in ("train", "val")
-        for i in range(3)
-    )
-)
-RECORDS = record_frame(
-    {"record_id": "r1", "image": "c.png", "text": "one"},
-    {"record_id": "r2", "image": "d.png", "text": "another text"},
-)
-CANDIDATES: dict[str, Sequence[str]] = {name: ("r1", "r2") for name in SAMPLES["sample_id"]}
-STAGE1 = {
-    "stage1__max_steps": 5,
-    "stage1__batch_size": 2,
-    "stage1__gradient_accumulation": 2,
-    "stage1__learning_rate": 5e-3,
-    "stage1__eval_every": 2,
-    "stage1__lora_rank": 4,
-}
-
 Tune = Callable[..., FinetuneReport]
-
-
-@pytest.fixture
-def tune(image_root: Path, reader_folders: dict[str, Path]) -> Tune:
-    def run(folder: Path, *callbacks: Any, family: str = "qwen2_vl", **overrides: Any) -> Any:
-        config = make_config(family, **(STAGE1 | overrides))
-        data = (SAMPLES, RECORDS, CANDIDATES, image_root)
-        return finetune_reader(config, reader_folders[family], *data, folder, callbacks)
-
-    return run
 
 
 class StopAt(TrainerCallback):  # type: ignore[misc, unused-ignore]
@@ -112,18 +77,19 @@ def test_event_files_show_every_step_once_after_a_crash(tune: Tune, tmp_path: Pa
     assert shown_steps(tmp_path / "crashed") == expected
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter" / "adapter_model.safetensors")
-
-
 def test_one_example_per_sample_and_candidate(image_root: Path) -> None:
     candidates = {**CANDIDATES, "train1": ("",)}
     examples = make_examples(make_config(), SAMPLES, RECORDS, candidates, "train")
     assert len(examples) == 5
-    assert examples[1] == Example(Prompt("d.png", "another text", "a.png", "which?"), "0")
-    assert examples[2] == Example(Prompt(None, None, "b.png", "which?"), "1")
+    prompt = Prompt("d.png", "another text", "a.png", "which?")
+    assert examples[1] == Example(prompt, "0", "sample train0 beside record r2")
+    prompt = Prompt(None, None, "b.png", "which?")
+    assert examples[2] == Example(prompt, "1", "sample train1 beside no record")
     with pytest.raises(ReaderError, match="1 of 3 samples of the val split"):
         make_examples(make_config(), SAMPLES, RECORDS, {**CANDIDATES, "val2": ()}, "val")
+    train = SAMPLES[SAMPLES["split"] == "train"]
+    with pytest.raises(ReaderError, match="the val split of retina has no sample"):
+        make_examples(make_config(), train, RECORDS, CANDIDATES, "val")
 
 
 def test_only_the_answer_and_the_end_of_the_turn_are_supervised(reader: Reader) -> None:
@@ -267,6 +233,69 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     expected = weights(tmp_path / "whole")
     for name, tensor in weights(tmp_path / "parts").items():
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+
+
+def test_a_run_that_was_moved_after_its_last_step_still_ends_with_the_best_adapter(
+    tune: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Validation gets worse and worse: the first checkpoint is the best.
+    losses = itertools.cycle([1.0, 2.0, 3.0])
+    monkeypatch.setattr("jomed.reading.trainer.mean_loss", lambda _: {"loss": next(losses)})
+
+    class EndOfTraining(TrainerCallback):  # type: ignore[misc, unused-ignore]
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+    whole = tune(tmp_path / "whole")
+    assert whole.best_step == 2
+    with pytest.raises(KeyboardInterrupt):
+        tune(tmp_path / "here", EndOfTraining())
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert tune(tmp_path / "there") == whole
+    expected = weights(tmp_path / "whole")
+    for name, tensor in weights(tmp_path / "there").items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("vision", [True, False])
+def test_activations_computed_twice_give_the_same_adapter(
+    tune: Tune, tmp_path: Path, family: str, vision: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = []
+    monkeypatch.setattr(
+        "torch.utils.checkpoint.CheckpointFunction.apply", lambda *_: again.append("reentrant")
+    )
+    reports = {}
+    for twice in (False, True):
+        options = {"stage1__lora_vision": vision, "stage1__gradient_checkpointing": twice}
+        reports[twice] = tune(tmp_path / str(twice), family=family, **options)
+    assert again == []
+    for kind in ("training", "evaluations"):
+        plain, saved = ([e["loss"] for e in getattr(reports[key], kind)] for key in (False, True))
+        assert saved == pytest.approx(plain, rel=1e-6)
+    expected = weights(tmp_path / "False")
+    assert any(bool(tensor.any()) for name, tensor in expected.items() if "lora_B" in name)
+    for name, tensor in weights(tmp_path / "True").items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6)
+
+
+def test_checkpointing_keeps_fewer_activations(
+    image_root: Path, reader_folders: dict[str, Path], family: str
+) -> None:
+    kept = {}
+    for twice in (False, True):
+        config = make_config(family, stage1__gradient_checkpointing=twice)
+        model, packer = _adapted(config, reader_folders[family], image_root)
+        batch = AnswerCollator(packer)([Example(Prompt("a.png", "one", "b.png", "which?"), "1")])
+        labels, sizes = batch.pop("labels"), []
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, sizes=sizes: sizes.append(tensor.numel()) or tensor,
+            lambda tensor: tensor,
+        )
+        with hooks:
+            model.train()(**batch, logits_to_keep=labels.shape[1] + 1)
+        kept[twice] = sum(sizes)
+    assert kept[True] < 0.7 * kept[False]
 
 
 def test_a_complete_run_is_only_read(tune: Tune, tmp_path: Path) -> None:

@@ -1,16 +1,24 @@
 """Stage 04: the fine-tuned reader and what it was made from."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from tiny_run import Run
 
 from jomed.artifacts import MissingArtifact, artifact
-from jomed.config import load_config
+from jomed.config import RunConfig, load_config, with_overrides
+from jomed.data.guard import AccessError
 from jomed.reading.answers import AnswerSet
 from jomed.reading.prompts import Prompt
-from jomed.stages.reader import prepare_reader, read_reader
+from jomed.stages.reader import export_reader, prepare_reader, read_reader, train_reader
+from jomed.storage import EVENTS, locked
 
 
 def test_training_saw_every_sample_beside_its_candidates(run: Run) -> None:
@@ -45,3 +53,88 @@ def test_the_manifest_says_where_it_comes_from(run: Run) -> None:
     assert provenance["models"] == {"tiny_qwen2vl": "trained here", "tiny_clip": "trained here"}
     corpus = artifact(run.config, "corpus").manifest()["content"]
     assert provenance["data"]["corpus"] == corpus[:12]
+
+
+def on_two_processes(config: RunConfig) -> subprocess.CompletedProcess[str]:
+    """Run `jomed finetune` for a configuration on two processes of this machine."""
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "jomed"]
+    options = {
+        "profile": config.profile,
+        "benchmark": config.benchmark.name,
+        "backbone": config.backbone.name,
+        "overrides": config.overrides,
+        "runs-dir": str(config.runs_dir),
+    }
+    given = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return subprocess.run(
+        [sys.executable, "-m", *launch, "finetune", *given],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_two_processes_make_the_adapter_of_one(run: Run, tmp_path: Path) -> None:
+    # 40 examples a step in batches of 10: of an epoch's last step, one batch is short and two are
+    # empty, and the steps go on into the next epoch.
+    changes = {
+        "stage1.batch_size": 10, "stage1.gradient_accumulation": 4, "stage1.max_steps": 5,
+    }  # fmt: skip
+    config = with_overrides(run.config, changes)
+    examples = run.reader.report.train_examples
+    assert examples % 10
+    assert 0 < examples % 40 < 20
+    assert examples < 5 * 40
+    made = artifact(config, "reader").path
+    alone = tmp_path / "alone"
+    train_reader(config).rename(alone)
+
+    done = on_two_processes(config)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == [str(made)]
+    adapters = [load_file(path / "adapter/adapter_model.safetensors") for path in (alone, made)]
+    assert any(tensor.abs().max() > 1e-3 for name, tensor in adapters[0].items() if "_B" in name)
+    for name, tensor in adapters[1].items():
+        torch.testing.assert_close(tensor, adapters[0][name], rtol=0, atol=1e-5)
+    one, two = (json.loads((path / "report.json").read_text()) for path in (alone, made))
+    for kind in ("training", "evaluations"):
+        losses = [[entry["loss"] for entry in report.pop(kind)] for report in (one, two)]
+        assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    assert two.pop("best_loss") == pytest.approx(one.pop("best_loss"), abs=1e-5)
+    assert two == one
+    left = {path.name for path in made.iterdir()} - {EVENTS}
+    assert left == {"COMPLETE", "adapter", "manifest.json", "plan.json", "report.json"}
+
+
+def test_two_processes_that_cannot_share_a_step_are_told(run: Run) -> None:
+    config = with_overrides(run.config, {"stage1.gradient_accumulation": 3})
+    done = on_two_processes(config)
+    assert done.returncode != 0
+    assert "2 processes cannot share the 3 batches of a step" in done.stderr
+    assert not artifact(config, "reader").is_complete()
+
+
+def test_a_reader_in_training_is_not_trained_by_another_process(run: Run) -> None:
+    config = with_overrides(run.config, {"stage1.max_steps": 1})
+    made = artifact(config, "reader").path
+    with (
+        locked(made.parent / f".{made.name}.lock", wait=False),
+        pytest.raises(RuntimeError, match="another process is writing"),
+    ):
+        train_reader(config)
+
+
+def test_an_export_holds_what_stage_1_trains_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = export_reader([run.config], tmp_path / "out")
+    trained = run.reader.report
+    assert (report.train, report.val) == (trained.train_examples, trained.val_examples)
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["provenance"]["config"] == run.config.hash
+    monkeypatch.setattr(RunConfig, "access", ("credentialed",))
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(AccessError, match="credentialed data must not get into one"):
+        export_reader([run.config], tmp_path / "private")
