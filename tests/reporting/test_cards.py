@@ -35,7 +35,7 @@ SAMPLES = pd.DataFrame(
 )
 NOTHING = SKIPPED_SCHEMA.empty_table().to_pandas()
 NO_RECORDS = pd.DataFrame(
-    {"record_id": [], "group": [], "image_sha": [], "image_phash": []}, dtype=str
+    {"record_id": [], "source": [], "group": [], "image_sha": [], "image_phash": []}, dtype=str
 )
 
 
