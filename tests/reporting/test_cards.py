@@ -67,6 +67,21 @@ def test_a_guarded_card_hides_small_counts_and_ids() -> None:
     assert "| group | test in train | <10 | <10 |  |" in card
 
 
+def test_the_parts_of_a_shown_number_do_not_give_one_of_them_away() -> None:
+    skipped = pd.DataFrame(
+        {
+            "source": "own",
+            "reason": ["missing image"] * 30 + ["repeated row"] * 4,
+            "item": [str(place) for place in range(34)],
+        }
+    )
+    leaks = count_leakage(find_leakage(SAMPLES, NO_RECORDS), SAMPLES)
+    card = dataset_card(BENCHMARK, SAMPLES, skipped, leaks, guarded=True)
+    assert "Skipped: 34" in card
+    assert "| own | missing image | – |" in card
+    assert "| own | repeated row | <10 |" in card
+
+
 def test_dataset_card_without_skips_and_leaks() -> None:
     clean = SAMPLES.assign(group="")
     leaks = count_leakage(find_leakage(clean, NO_RECORDS), clean)
