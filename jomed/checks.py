@@ -13,6 +13,7 @@ from jomed.catalogue import BenchmarkConfig, CorpusConfig
 from jomed.config import RunConfig, load_config, load_matrix, read_corpus
 from jomed.data.benchmarks import list_samples
 from jomed.data.corpora import load_corpus
+from jomed.data.corpora.roco import NO_LICENCE
 from jomed.data.hashes import UNREADABLE
 from jomed.data.images import ImageError, open_image
 from jomed.data.sources import DataError, MissingData
@@ -29,7 +30,7 @@ OPENED = 200
 _MENDABLE = (
     *("missing image", "missing split", "missing report", "unreadable row", UNREADABLE),
     *("empty cell", "unknown label", "unknown split", "unreadable label"),
-    *("image outside the data root", "repeated row"),
+    *("image outside the data root", "repeated row", NO_LICENCE),
 )
 _UNCOUNTED = ("missing split", "other language")
 _NO_LIMITS = SampleLimits(train=None, val=None, test=None)

@@ -146,6 +146,14 @@ def test_expected_counts_do_not_give_hidden_ones_away() -> None:
     assert (row["usable"], row["skipped"]) == (377_106, 4)
 
 
+def test_licences_that_were_cut_short_make_a_corpus_partial(world: Path) -> None:
+    halve(world / "roco-dataset/data/train/radiology/licences.txt")
+    found = check(world)["roco"]
+    assert found.state == "partial"
+    assert "x missing licence" in found.detail
+    assert found.usable + found.skipped == found.expected
+
+
 def test_gzip_tables_are_read_like_plain_ones(world: Path) -> None:
     before = check(world)["mimic_cxr"]
     for path in world.rglob("mimic-cxr-2.0.0-*.csv.gz"):
