@@ -14,7 +14,8 @@ from jomed.config import RunConfig
 from jomed.data.guard import require_untracked
 from jomed.data.images import open_image
 from jomed.progress import track
-from jomed.reading.packing import ReaderError, limit_side
+from jomed.reading.image_limits import limit_side
+from jomed.reading.packing import ReaderError
 from jomed.reading.prompts import prompt_messages
 from jomed.reading.supervision import Example
 from jomed.settings import PromptConfig, Stage1Config
@@ -29,8 +30,7 @@ TEMPLATES = {
 """LLaMA-Factory's name of each reader family's chat template."""
 
 _IMAGE = "<image>"
-# What LLaMA-Factory counts as a placeholder, and what the tokenizers read as markup. Our own
-# prompts leave out the markup of their tokenizer likewise (see PromptPacker).
+# What LLaMA-Factory counts as a placeholder, or a tokenizer reads as markup (see PromptPacker).
 _MARKUP = re.compile(
     r"<image>|<video>|<audio>|<\|[a-z_]+\|>|<(?:/?s|unk|pad)>"
     r"|\[/?(?:INST|IMG|IMG_BREAK|IMG_END|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS|TOOL_CONTENT"
