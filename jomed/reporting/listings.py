@@ -1,5 +1,6 @@
 """Plain tables: any small frame as CSV and Markdown with the stamp of where it came from."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -18,7 +19,7 @@ def write_listing(
     title: str,
     provenance: Provenance,
     digits: int = 3,
-    counts: bool = False,
+    counts: bool | Sequence[str] = False,
     records: bool = False,
 ) -> str:
     """Write `tables/<profile>/<name>.{csv,md}` and the sidecar JSON; return the Markdown.
@@ -26,10 +27,14 @@ def write_listing(
     Numbers are rounded to `digits`, a missing one is shown as a dash, underscores of column names
     as blanks, methods and metrics by their titles; an empty frame says so. Where the data are
     restricted: `counts` says that whole numbers count records or samples, so that small ones are
-    hidden, and `records` that rows are single records or samples, so that the files are private.
+    hidden (or which columns do, where others are steps or sizes), and `records` that rows are
+    single records or samples, so that the files are private.
     """
     private = records and provenance.guarded
-    shown = suppress(frame.round(digits), counts and provenance.guarded)
+    shown = frame.round(digits)
+    if counts:
+        columns = list(shown.columns if counts is True else counts)
+        shown[columns] = suppress(shown[columns], provenance.guarded)
     text = f"{_table(provenance.named(shown), digits)}\n\n*{provenance.caption(title, private)}*\n"
     folder = provenance.folder("tables", private)
     contents = {"csv": shown.to_csv(index=False, lineterminator="\n"), "md": text}

@@ -62,3 +62,10 @@ def test_the_papers_values_carry_neither_our_label_nor_our_stamp(provenance: Pro
     assert "| 62 | 48 |" in row
     assert "phantom" not in text
     assert "Not computed here" in text
+
+
+def test_only_the_named_columns_are_counts(provenance: Provenance) -> None:
+    frame = pd.DataFrame({"step": [5, 60], "best": [-0.5, -0.4], "excluded": [3, 0]})
+    guarded = replace(provenance, guarded=True)
+    text = write_listing(frame, "t", "T", guarded, counts=["excluded"])
+    assert text.splitlines()[2:4] == ["| 5 | -0.500 | <10 |", "| 60 | -0.400 | 0 |"]
