@@ -11,6 +11,7 @@ import torch
 from finetune_cases import CANDIDATES, RECORDS, SAMPLES, STAGE1, weights
 from reading_cases import make_config
 from safetensors.torch import save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_models import save_reader
 from transformers import TrainerCallback
 

@@ -15,8 +15,9 @@ from jomed.data.images import open_image
 from jomed.reading import forward
 from jomed.reading.answers import AnswerSet
 from jomed.reading.caches import TensorCache
+from jomed.reading.image_limits import limit_side
 from jomed.reading.loading import align, reader_key
-from jomed.reading.packing import ReaderError, limit_side, model_inputs
+from jomed.reading.packing import ReaderError, model_inputs
 from jomed.reading.prompts import Prompt, prompt_messages
 from jomed.reading.reader import Reader, plan_batches
 
