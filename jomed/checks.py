@@ -13,13 +13,14 @@ from jomed.catalogue import BenchmarkConfig, CorpusConfig
 from jomed.config import RunConfig, load_config, load_matrix, read_corpus
 from jomed.data.benchmarks import list_samples
 from jomed.data.corpora import load_corpus
+from jomed.data.corpora.roco import NO_LICENCE
 from jomed.data.hashes import UNREADABLE
 from jomed.data.images import ImageError, open_image
 from jomed.data.sources import DataError, MissingData
 from jomed.params import params_in
 from jomed.phantom.world import planted_counts
 from jomed.records import Record, Sample, Skipped
-from jomed.reporting.suppress import few
+from jomed.reporting.suppress import hide
 from jomed.settings import DataConfig, SampleLimits
 
 OPENED = 200
@@ -29,7 +30,7 @@ OPENED = 200
 _MENDABLE = (
     *("missing image", "missing split", "missing report", "unreadable row", UNREADABLE),
     *("empty cell", "unknown label", "unknown split", "unreadable label"),
-    *("image outside the data root", "repeated row"),
+    *("image outside the data root", "repeated row", NO_LICENCE),
 )
 _UNCOUNTED = ("missing split", "other language")
 _NO_LIMITS = SampleLimits(train=None, val=None, test=None)
@@ -232,8 +233,13 @@ def as_frame(found: Iterable[DataSet]) -> pd.DataFrame:
     shown = list(found)
     rows = [[getattr(one, column) for column in columns] for one in shown]
     frame = pd.DataFrame(rows, columns=columns).astype({"expected": "Int64"})
-    for name in ("usable", "skipped"):
-        texts = [few(getattr(one, name), one.guarded) for one in shown]
-        if any(not text.isdecimal() for text in texts):
-            frame[name] = texts
+    counts = [(one.usable, one.skipped) for one in shown]
+    texts = [
+        hide(own, [one.expected or 0]) if one.guarded else list(map(str, own))
+        for one, own in zip(shown, counts, strict=True)
+    ]
+    for place, name in enumerate(("usable", "skipped")):
+        column = [row[place] for row in texts]
+        if any(text is None or not text.isdecimal() for text in column):
+            frame[name] = column
     return frame

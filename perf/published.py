@@ -22,7 +22,8 @@ from transformers import get_cosine_schedule_with_warmup
 
 from jomed.config import RunConfig
 from jomed.data.images import open_image
-from jomed.reading.packing import PromptPacker, limit_side
+from jomed.reading.image_limits import limit_side
+from jomed.reading.packing import PromptPacker
 from jomed.reading.prompts import Prompt, build_prompt
 from jomed.reading.reader import Reader
 from jomed.records import Record, Sample

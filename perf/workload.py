@@ -145,6 +145,7 @@ class Clock:
                 ("reader", output, "forward"),
                 ("head", QueryHead, "forward"),
                 ("head", torch.Tensor, "backward"),
+                ("head", torch.nn.utils, "clip_grad_norm_"),
                 ("head", torch.optim.AdamW, "step"),
             ):
                 stack.enter_context(self._wrapped(part, owner, name, counted=owner is core))

@@ -136,6 +136,24 @@ def test_small_counts_of_guarded_sets_are_hidden_in_tables(world: Path) -> None:
     assert int(frame.loc["brset", "usable"]) > 10
 
 
+def test_expected_counts_do_not_give_hidden_ones_away() -> None:
+    counts = {"usable": 377_106, "skipped": 4, "expected": 377_110}
+    facts = dict.fromkeys(("state", "licence", "access", "url", "obtain", "detail"), "")
+    known = {"name": "mimic_cxr", "kind": "corpus", "needed": True, "megabytes": 1.0}
+    row = as_frame([DataSet(guarded=True, **known, **facts, **counts)]).iloc[0]
+    assert (row["usable"], row["skipped"], row["expected"]) == (None, "<10", 377_110)
+    row = as_frame([DataSet(guarded=False, **known, **facts, **counts)]).iloc[0]
+    assert (row["usable"], row["skipped"]) == (377_106, 4)
+
+
+def test_licences_that_were_cut_short_make_a_corpus_partial(world: Path) -> None:
+    halve(world / "roco-dataset/data/train/radiology/licences.txt")
+    found = check(world)["roco"]
+    assert found.state == "partial"
+    assert "x missing licence" in found.detail
+    assert found.usable + found.skipped == found.expected
+
+
 def test_gzip_tables_are_read_like_plain_ones(world: Path) -> None:
     before = check(world)["mimic_cxr"]
     for path in world.rglob("mimic-cxr-2.0.0-*.csv.gz"):

@@ -6,6 +6,7 @@ import faiss
 import numpy as np
 import pandas as pd
 
+from jomed.data.corpora.training_split import SOURCE as TRAINING_SOURCE
 from jomed.data.hashes import NEAR_BITS, PHASH_SIDE
 
 INDEX = "index"
@@ -25,7 +26,9 @@ COLUMNS = ("kind", "split", "other", "sample_id", "key", "matches", "example")
 _KEYS = {"image": "image_sha", "near": "image_phash", "group": "group"}
 
 
-def find_leakage(samples: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+def find_leakage(
+    samples: pd.DataFrame, records: pd.DataFrame, same_groups: Collection[str] = ()
+) -> pd.DataFrame:
     """One row per sample, kind and pair of PAIRS with an overlap; empty where there is none.
 
     `samples` and `records` have the columns of Sample and Record. Columns of the result: kind
@@ -33,7 +36,12 @@ def find_leakage(samples: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     NEAR_BITS bits; "group": the same patient, article or question image), split, other, sample_id,
     key (the sample's hash or group), matches (how many items of `other` share it) and example (the
     first of them). Rows follow PAIRS, then the order of the samples.
+
+    Patient 17 of one data set is not patient 17 of another: groups are compared with the records of
+    the benchmark's own training split and of the sources in `same_groups`, as the search does that
+    leaves them out (`jomed.retrieval.exclusion`).
     """
+    comparable = records[records["source"].isin({TRAINING_SOURCE, *same_groups})]
     sides = {split: rows for split, rows in samples.groupby("split")}
     tables = []
     for split, other in PAIRS:
@@ -41,7 +49,8 @@ def find_leakage(samples: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
         if split in sides and right is not None:
             for kind in KINDS:
                 overlap = _near_copies if kind == "near" else _shared_keys
-                found = overlap(sides[split], right, _KEYS[kind])
+                others = comparable if (other, kind) == (INDEX, "group") else right
+                found = overlap(sides[split], others, _KEYS[kind])
                 found = found.assign(kind=kind, split=split, other=other)
                 tables.append(found[list(COLUMNS)])
     if not tables:
@@ -67,14 +76,18 @@ def count_leakage(leaks: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def leaked_samples(
-    samples: pd.DataFrame, records: pd.DataFrame, split: str, kinds: Collection[str]
+    samples: pd.DataFrame,
+    records: pd.DataFrame,
+    split: str,
+    kinds: Collection[str],
+    same_groups: Collection[str] = (),
 ) -> set[str]:
     """Ids of the samples of `split` that share what `kinds` names with another split or the index.
 
     What a sample must not be its own evidence for is left out by the search itself, so a sample
     whose only copy is in the index counts here although it is never shown that copy.
     """
-    leaks = find_leakage(samples, records)
+    leaks = find_leakage(samples, records, same_groups)
     return set(leaks.loc[(leaks["split"] == split) & leaks["kind"].isin(kinds), "sample_id"])
 
 

@@ -124,21 +124,21 @@ def draw_world(world: WorldConfig, root: Path) -> dict[str, Planted]:
     """
     _general(world, root)
     planted: dict[str, Planted] = {}
-    items = {name: _record_items(world, name, mix) for name, (_, mix) in CORPORA.items()}
+    items = {name: record_items(world, name, mix) for name, (_, mix) in CORPORA.items()}
     items["pmc_oa"][-REPEATED:] = items["roco"][:REPEATED]
     for name, (write, _) in CORPORA.items():
         planted[name] = write(root, items[name], world.seed)
-    chest = _record_items(world, "mimic_cxr", ((CHEST, 1.0),))
+    chest = record_items(world, "mimic_cxr", ((CHEST, 1.0),))
     planted["mimic_cxr"] = mimic_cxr.write(root, chest, world.seed)
-    figures = _record_items(world, "rocov2", MIXED)
+    figures = record_items(world, "rocov2", MIXED)
     planted["rocov2"] = rocov2.write(root, figures, world.seed)
     for name, anatomy in LABELLED.items():
         benchmark = _benchmark(name)
-        draw = _eye_items if name == "brset" else _label_items
+        draw = _eye_items if name == "brset" else label_items
         drawn = draw(world, name, anatomy)
         planted[name] = WRITERS[benchmark.loader](root / benchmark.path, drawn, world.seed)
     for name, write_questions in QUESTION_WRITERS.items():
-        questions = _question_items(world, name)
+        questions = question_items(world, name)
         planted[name] = write_questions(root / _benchmark(name).path, questions, world.seed)
     return planted
 
@@ -181,7 +181,7 @@ def _general(world: WorldConfig, root: Path) -> None:
     write_general(root, images, pairs)
 
 
-def _record_items(
+def record_items(
     world: WorldConfig, name: str, mixture: tuple[tuple[Anatomy, float], ...]
 ) -> list[RecordItem]:
     """Records of one corpus; a patient or article has one to three of them."""
@@ -195,7 +195,7 @@ def _record_items(
     return items[: world.records]
 
 
-def _label_items(world: WorldConfig, name: str, anatomy: Anatomy) -> list[LabelItem]:
+def label_items(world: WorldConfig, name: str, anatomy: Anatomy) -> list[LabelItem]:
     """Samples of a classification benchmark.
 
     The first test images repeat training images: a leak for the leakage report to find.
@@ -227,7 +227,7 @@ def _eye_items(world: WorldConfig, name: str, anatomy: Anatomy) -> list[LabelIte
     return items[:total]
 
 
-def _question_items(world: WorldConfig, name: str) -> list[QuestionItem]:
+def question_items(world: WorldConfig, name: str) -> list[QuestionItem]:
     """Questions about the images of all splits, several per image."""
     artist, items, group = Artist(world, name), list[QuestionItem](), 0
     shares = YES_NO if name == "path_vqa" else TYPICAL

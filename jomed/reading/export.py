@@ -14,7 +14,8 @@ from jomed.config import RunConfig
 from jomed.data.guard import require_untracked
 from jomed.data.images import open_image
 from jomed.progress import track
-from jomed.reading.packing import ReaderError, limit_side
+from jomed.reading.image_limits import limit_side
+from jomed.reading.packing import ReaderError
 from jomed.reading.prompts import prompt_messages
 from jomed.reading.supervision import Example
 from jomed.settings import PromptConfig, Stage1Config

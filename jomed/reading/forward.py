@@ -46,9 +46,10 @@ def score_batch(
 
 
 def _nodes(tries: Sequence[AnswerTrie], values: Sequence[np.ndarray], fill: int) -> torch.Tensor:
-    width = max(trie.nodes for trie in tries)
-    padded = [np.pad(row, (0, width - len(row)), constant_values=fill) for row in values]
-    return torch.from_numpy(np.stack(padded))
+    padded = np.full((len(tries), max(trie.nodes for trie in tries)), fill, np.int64)
+    for row, known in zip(padded, values, strict=True):
+        row[: len(known)] = known
+    return torch.from_numpy(padded)
 
 
 def _embed(

@@ -6,7 +6,6 @@ snippets in between, which equals the processor's result for the whole prompt (c
 prompt of every packer) at a fraction of the cost.
 """
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from PIL import Image
 from jomed.data.images import open_image
 from jomed.reading.caches import TensorCache
 from jomed.reading.families import ReaderFamily
+from jomed.reading.image_limits import limit_side
 from jomed.reading.prompts import Prompt, prompt_messages
 from jomed.settings import PromptConfig
 
@@ -49,33 +49,6 @@ class PackedPrompt:
 
     ids: np.ndarray
     images: tuple[str, ...]
-
-
-def limit_side(image: Image.Image, max_side: int, max_pixels: int | None = None) -> Image.Image:
-    """Shrink an image to ``max_side`` px at most and then ``max_pixels`` in all; never enlarge it.
-
-    These are the only size limits of stage 1, stage 2 and inference, the same for all families.
-    The aspect ratio is kept, with sides of at least 1 px. A family's own image processor resizes
-    what it gets to whole patches: the Qwen-VL ones round both sides to multiples of 28 px (Qwen3-VL
-    32 px; one token each) and enlarge images below their ``min_pixels`` (56 x 56 px; Qwen3-VL
-    256 x 256 px) and shrink those above their ``max_pixels``; the Pixtral one shrinks to a longest
-    side of 1024 px and rounds up to multiples of 16 px (one token each, and one more per row).
-    """
-    size = _limited(image.size, max_side, max_pixels)
-    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
-
-
-def _limited(size: tuple[int, int], max_side: int, max_pixels: int | None) -> tuple[int, int]:
-    width, height = size
-    if (longest := max(size)) > max_side:
-        width, height = (max(1, round(side * max_side / longest)) for side in size)
-    if max_pixels is not None and width * height > max_pixels:
-        scale = math.sqrt(max_pixels / (width * height))
-        width, height = (max(1, math.floor(side * scale)) for side in (width, height))
-        # A side that was raised to 1 px leaves less to the other.
-        width = max(1, min(width, max_pixels // height))
-        height = max(1, min(height, max_pixels // width))
-    return width, height
 
 
 class PromptPacker:

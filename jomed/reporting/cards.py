@@ -10,7 +10,7 @@ from jomed.records import SPLITS
 from jomed.reporting.frames import require
 from jomed.reporting.markup import markdown_rows
 from jomed.reporting.provenance import RESTRICTED, Provenance
-from jomed.reporting.suppress import few, suppress
+from jomed.reporting.suppress import few, hide, suppress
 from jomed.storage import atomic_write
 
 _ACCESS = {
@@ -77,7 +77,7 @@ def corpus_card(
         else "no text",
     }
     licences = own["licence"].value_counts().sort_index()
-    rights = [(name, few(count, guarded)) for name, count in licences.items()]
+    rights = zip(licences.index, _parts(licences, guarded), strict=True)
     fates = suppress(counts[counts["source"] == corpus.name], guarded).drop(columns="source")
     parts = [
         f"## {corpus.title}",
@@ -135,7 +135,16 @@ def _groups(rows: pd.DataFrame, guarded: bool) -> str:
 
 def _kinds(rows: pd.DataFrame, guarded: bool) -> str:
     counts = rows["answer_type"].value_counts().sort_index()
-    return ", ".join(f"{kind} {few(count, guarded)}" for kind, count in counts.items())
+    parts = zip(counts.index, _parts(counts, guarded), strict=True)
+    return ", ".join(f"{kind} {count}" for kind, count in parts)
+
+
+def _parts(counts: pd.Series, guarded: bool) -> list[str]:
+    """Counts whose sum is shown beside them, as texts."""
+    if not guarded:
+        return [str(count) for count in counts]
+    known = [int(counts.sum())]
+    return ["–" if text is None else text for text in hide(counts.tolist(), known)]
 
 
 def _skips(skipped: pd.DataFrame, guarded: bool, access: str) -> str:
@@ -146,7 +155,8 @@ def _skips(skipped: pd.DataFrame, guarded: bool, access: str) -> str:
     header: tuple[str, ...] = ("source", "skipped because", "items", "for example")
     if access != "open":
         counts, header = counts.drop(columns="first"), header[:-1]
-    table = markdown_rows(header, suppress(counts, guarded).to_numpy())
+    counts["size"] = _parts(counts["size"], guarded)
+    table = markdown_rows(header, counts.to_numpy())
     return f"Skipped: {few(len(skipped), guarded)}\n\n{table}"
 
 

@@ -112,7 +112,8 @@ def _tested(config: RunConfig, samples: pd.DataFrame) -> pd.DataFrame:
     test, kinds = samples[samples["split"] == "test"], config.evaluation.exclude_leaks
     if not kinds:
         return test
-    leaked = leaked_samples(samples, read_corpora(config).records, "test", kinds)
+    records, own = read_corpora(config).records, config.benchmark.same_groups
+    leaked = leaked_samples(samples, records, "test", kinds, own)
     kept = test[~test["sample_id"].isin(leaked)]
     if kept.empty:
         raise ConfigError(

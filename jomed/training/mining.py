@@ -83,12 +83,7 @@ class Queries:
     def pixels(self, positions: IntArray) -> Tensor:
         """Preprocessed pixels (n, 3, H, W) of the samples at `positions`, on the CPU."""
         absent = [int(p) for p in positions if int(p) not in self._cache]
-        items = _items(self.samples.iloc[absent])
-        read: dict[int, Tensor] = {}
-        for batch in stream_pixels(items, self._root, self._encoder, self._encoder.batch_size):
-            if batch.skipped:
-                raise TrainingError(f"an image vanished during training: {batch.skipped[0].detail}")
-            read |= {absent[p]: t for p, t in zip(batch.positions, batch.pixels, strict=True)}
+        read = self._read(absent) if absent else {}
         return torch.stack([read[p] if p in read else self._cache[p] for p in map(int, positions)])
 
     def embed(self, head: QueryHead, positions: IntArray) -> Tensor:
@@ -97,6 +92,15 @@ class Queries:
         frozen = torch.from_numpy(self.features[positions]).to(device)
         embedded: Tensor = head(self.pixels(positions).to(device), frozen)
         return embedded
+
+    def _read(self, positions: list[int]) -> dict[int, Tensor]:
+        items = _items(self.samples.iloc[positions])
+        read: dict[int, Tensor] = {}
+        for batch in stream_pixels(items, self._root, self._encoder, self._encoder.batch_size):
+            if batch.skipped:
+                raise TrainingError(f"an image vanished during training: {batch.skipped[0].detail}")
+            read |= {positions[p]: t for p, t in zip(batch.positions, batch.pixels, strict=True)}
+        return read
 
     def _remember(self, positions: range, pixels: Tensor) -> None:
         held = sum(tensor.nbytes for tensor in self._cache.values())

@@ -25,17 +25,17 @@ SAMPLES = pd.DataFrame(
 )
 RECORDS = pd.DataFrame(
     [
-        ("r1", "sha4", bits(4), "PMC1"),
-        ("r2", "sha4", bits(4), "p3"),
-        ("r3", "", "", ""),
-        ("r4", "sha9", bits(6, 2), "p2"),
+        ("r1", "pmc_oa", "sha4", bits(4), "PMC1"),
+        ("r2", "own", "sha4", bits(4), "p3"),
+        ("r3", "own", "", "", ""),
+        ("r4", "training_split", "sha9", bits(6, 2), "p2"),
     ],
-    columns=["record_id", "image_sha", "image_phash", "group"],
+    columns=["record_id", "source", "image_sha", "image_phash", "group"],
 )
 
 
 def test_rows_name_sample_key_and_partner() -> None:
-    rows = find_leakage(SAMPLES, RECORDS).to_dict("split")["data"]
+    rows = find_leakage(SAMPLES, RECORDS, ["own"]).to_dict("split")["data"]
     assert rows == [
         ["image", "test", "train", "s5", "sha2", 1, "s2"],
         ["near", "test", "train", "s7", bits(1, NEAR_BITS), 1, "s1"],
@@ -45,6 +45,19 @@ def test_rows_name_sample_key_and_partner() -> None:
         ["group", "val", "index", "s4", "p3", 1, "r2"],
         ["group", "train", "index", "s3", "p2", 1, "r4"],
     ]
+
+
+def test_patients_of_another_data_set_are_other_patients() -> None:
+    def grouped(*same_groups: str) -> list[tuple[str, str]]:
+        leaks = find_leakage(SAMPLES, RECORDS, same_groups)
+        shared = leaks[(leaks["kind"] == "group") & (leaks["other"] == "index")]
+        return list(zip(shared["sample_id"], shared["example"], strict=True))
+
+    assert grouped() == [("s3", "r4")]  # what is made of the training split has its names
+    assert grouped("pmc_oa") == [("s3", "r4")]
+    assert grouped("own") == [("s4", "r2"), ("s3", "r4")]
+    copies = find_leakage(SAMPLES, RECORDS)
+    assert copies.query("kind == 'image' and other == 'index'")["matches"].tolist() == [2]
 
 
 def test_counts_cover_every_pair() -> None:
@@ -64,6 +77,9 @@ def test_leaked_samples_are_those_of_the_named_kinds() -> None:
     assert leaked("near") == {"s6", "s7"}
     assert leaked("image", "group") == {"s5", "s6"}
     assert leaked() == set()
+    elsewhere = RECORDS.assign(source="own", group="p9")
+    assert leaked_samples(SAMPLES, elsewhere, "test", ["group"]) == {"s6"}
+    assert leaked_samples(SAMPLES, elsewhere, "test", ["group"], ["own"]) == {"s6", "s8"}
 
 
 def test_nothing_shared_is_an_empty_table() -> None:

@@ -24,8 +24,10 @@ def root(tmp_path: Path) -> Path:
     licences = {
         "train": "ROCO_90001,PMC9000001_abc-g01.jpg,CC BY\n"
         "ROCO_90002,PMC9000001_a_b-g02.jpg,NO-CC CODE\nROCO_90003,PMC9000003_x.jpg,CC0\n",
-        "validation": "ROCO_90004,PMC9_a.jpg,CC BY\nROCO_90005,PMC9_b.jpg,CC BY\n",
-        "test": "ROCO_90007,PMC9_c.jpg,CC BY\nROCO_90008,PMC9_d.jpg,CC BY\n",
+        "validation": "ROCO_90004,PMC9_a.jpg,CC BY\nROCO_90005,PMC9_b.jpg,CC BY\n"
+        "ROCO_90006,PMC9000006_e.jpg,CC BY\n",
+        "test": "ROCO_90007,PMC9_c.jpg,CC BY\nROCO_90008,PMC9_d.jpg,CC BY\n"
+        "ROCO_90009,PMC9_f.jpg,CC BY\n",
     }
     for split, text in captions.items():
         folder = data / split / "radiology"
@@ -77,7 +79,7 @@ def test_group_is_the_article_and_the_licence_travels(root: Path) -> None:
     found = {record.record_id[-5:]: (record.group, record.licence) for record in records}
     assert found["90001"] == ("PMC9000001", "CC BY")
     assert found["90002"] == ("PMC9000001", "NO-CC CODE")
-    assert found["90006"] == ("ROCO_90006", "unknown")
+    assert found["90006"] == ("PMC9000006", "CC BY")
     assert {record.access for record in records} == {"open"}
 
 
@@ -98,6 +100,29 @@ def test_byte_order_marks_and_spaces_cost_no_row(root: Path) -> None:
     captions.write_bytes(b"\xef\xbb\xbf" + captions.read_bytes())
     licences.write_text(licences.read_text().replace(",", " , "))
     assert load_records("roco", root, data_config()) == expected
+
+
+@pytest.mark.parametrize(
+    ("end", "lost"),
+    [
+        ("ROCO_90003,PMC9000003_x.jpg,", {"90003"}),
+        ("ROCO_90003,PMC90", {"90003"}),
+        ("\nROCO_90003", {"90003"}),
+        ("ROCO_90002,PMC9000001_a_b-g02.jpg", {"90002", "90003"}),
+    ],
+)
+def test_rows_without_a_licence_are_counted(root: Path, end: str, lost: set[str]) -> None:
+    before, skipped_before = load_records("roco", root, data_config())
+    path = root / "roco-dataset/data/train/radiology/licences.txt"
+    whole = path.read_text()
+    path.write_text(whole[: whole.index(end) + len(end)])
+    records, skipped = load_records("roco", root, data_config())
+    assert records == [record for record in before if record.record_id[-5:] not in lost]
+    assert reasons(skipped) == reasons(skipped_before) | {
+        f"ROCO_{place}": "missing licence" for place in lost
+    }
+    details = [item.detail for item in skipped if item.reason == "missing licence"]
+    assert all("line" in detail and "licences.txt" in detail for detail in details)
 
 
 def test_missing_split_is_reported(root: Path) -> None:

@@ -24,7 +24,8 @@ from jomed.reading.export import (
     image_file,
     training_settings,
 )
-from jomed.reading.packing import ReaderError, limit_side
+from jomed.reading.image_limits import limit_side
+from jomed.reading.packing import ReaderError
 from jomed.reading.prompts import Prompt
 from jomed.reading.reader import Reader
 from jomed.reading.supervision import Example, make_splits

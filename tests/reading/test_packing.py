@@ -10,7 +10,8 @@ from reading_cases import PROMPTS
 
 from jomed.data.images import ImageError, open_image
 from jomed.reading import packing
-from jomed.reading.packing import ReaderError, limit_side, model_inputs, pad_ids
+from jomed.reading.image_limits import limit_side
+from jomed.reading.packing import ReaderError, model_inputs, pad_ids
 from jomed.reading.prompts import prompt_messages
 from jomed.reading.reader import Reader
 

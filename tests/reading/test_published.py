@@ -10,7 +10,8 @@ from tiny_models import save_images
 
 from jomed.data.images import open_image
 from jomed.reading.families import FAMILIES
-from jomed.reading.packing import PromptPacker, limit_side
+from jomed.reading.image_limits import limit_side
+from jomed.reading.packing import PromptPacker
 from jomed.reading.prompts import Prompt, prompt_messages
 from jomed.reading.tries import answer_ids
 from jomed.settings import PromptConfig

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 from reading_cases import PROMPTS, make_config
+from safetensors.torch import save_file
 
 from jomed.data.images import open_image
 from jomed.reading import forward
 from jomed.reading.answers import AnswerSet
 from jomed.reading.caches import TensorCache
+from jomed.reading.image_limits import limit_side
 from jomed.reading.loading import align, reader_key
-from jomed.reading.packing import ReaderError, limit_side, model_inputs
+from jomed.reading.packing import ReaderError, model_inputs
 from jomed.reading.prompts import Prompt, prompt_messages
 from jomed.reading.reader import Reader, plan_batches
 
@@ -182,6 +184,7 @@ def test_the_order_of_the_adapted_layers_does_not_change_the_key(
 ) -> None:
     """Two trainings of one adapter name its layers in different orders."""
     reader, config = load_reader("qwen2_vl"), make_config()
+    save_file({"lora_A.weight": torch.ones(1)}, tmp_path / "adapter_model.safetensors")
 
     def key(layers: list[str]) -> str:
         (tmp_path / "adapter_config.json").write_text(json.dumps({"target_modules": layers}))

@@ -35,7 +35,7 @@ SAMPLES = pd.DataFrame(
 )
 NOTHING = SKIPPED_SCHEMA.empty_table().to_pandas()
 NO_RECORDS = pd.DataFrame(
-    {"record_id": [], "group": [], "image_sha": [], "image_phash": []}, dtype=str
+    {"record_id": [], "source": [], "group": [], "image_sha": [], "image_phash": []}, dtype=str
 )
 
 
@@ -65,6 +65,21 @@ def test_a_guarded_card_hides_small_counts_and_ids() -> None:
     assert "| train | <10 | <10 | label <10 |" in card
     assert "img0" not in card
     assert "| group | test in train | <10 | <10 |  |" in card
+
+
+def test_the_parts_of_a_shown_number_do_not_give_one_of_them_away() -> None:
+    skipped = pd.DataFrame(
+        {
+            "source": "own",
+            "reason": ["missing image"] * 30 + ["repeated row"] * 4,
+            "item": [str(place) for place in range(34)],
+        }
+    )
+    leaks = count_leakage(find_leakage(SAMPLES, NO_RECORDS), SAMPLES)
+    card = dataset_card(BENCHMARK, SAMPLES, skipped, leaks, guarded=True)
+    assert "Skipped: 34" in card
+    assert "| own | missing image | – |" in card
+    assert "| own | repeated row | <10 |" in card
 
 
 def test_dataset_card_without_skips_and_leaks() -> None:

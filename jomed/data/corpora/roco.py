@@ -13,15 +13,18 @@ from jomed.settings import DataConfig
 SPLITS = ("train", "validation", "test")
 """An index may hold all three; folders of other figures ("non-radiology") are not read."""
 
-_MARK = "radiology/captions.txt"
+NO_LICENCE = "missing licence"
+_MARK, _LICENCES = "radiology/captions.txt", "licences.txt"
 
 
 def load(root: Path, corpus: CorpusConfig, settings: DataConfig) -> Iterator[Record | Skipped]:
     """Read the radiology captions of all splits, in the order of the files.
 
     The group is the article, so that figures of one article are known to
-    belong together; the licence is that of the article. A split that is not there is reported.
-    Raises DataError when no split is there.
+    belong together; the licence is that of the article. In the published files every name has its
+    row of licences: one without, as a file that was cut short leaves them, is skipped, for neither
+    its licence nor its article is known. A split that is not there is reported. Raises DataError
+    when no split is there.
     """
     marks = [f"{split}/{_MARK}" for split in SPLITS]
     marks += [f"data/{mark}" for mark in marks]
@@ -46,21 +49,26 @@ def _rows(
             name = name.strip()
             if not name:
                 continue
+            place = f"{folder.parent.name}/{_MARK}, line {number}"
             pmc_name, licence = places.get(name, ("", ""))
+            if not pmc_name or not licence:
+                detail = f"{place}: no whole row in {_LICENCES}; download that file again"
+                yield Skipped(corpus.name, name, NO_LICENCE, detail)
+                continue
             figure = Figure(
                 name=name,
-                place=f"{folder.parent.name}/{_MARK}, line {number}",
+                place=place,
                 caption=caption,
-                files=(f"{name}.jpg", *filter(None, [pmc_name])),
-                group=pmc_name.partition("_")[0] or name,
-                licence=licence or "unknown",
+                files=(f"{name}.jpg", pmc_name),
+                group=pmc_name.partition("_")[0],
+                licence=licence,
             )
             yield to_record(figure, images, corpus, min_text_chars)
 
 
 def _places(folder: Path, url: str) -> dict[str, tuple[str, str]]:
     """ROCO name -> (PMC file name, licence). Trees of before 2022 name images by the former."""
-    path = folder / "licences.txt"
+    path = folder / _LICENCES
     if not path.is_file():
         raise MissingData(f"{path} is missing: it holds the licences. Get it from {url}.")
     table = read_table(path, ["roco_id", "pmc_id", "cc"])

@@ -100,7 +100,7 @@ class _Study:
         return f"files/p{self.subject[:2]}/p{self.subject}"
 
 
-def write(root: Path, items: Sequence[RecordItem], seed: int) -> Planted:
+def write(root: Path, items: Sequence[RecordItem], seed: int, plain: bool = False) -> Planted:
     """Write `items` below `root`, images and reports in two folders; one study per item.
 
     `group` is the patient number; ids start with 1099, images are 8-bit luminance. Only the
@@ -108,8 +108,8 @@ def write(root: Path, items: Sequence[RecordItem], seed: int) -> Planted:
     items: a study without a report, one whose report has neither findings nor impression, an image
     without a view, a missing and a truncated image. Every sixth study has a lateral image, which
     is no item, beside its frontal one. Reports come in the forms of `notes`; all have the text, and
-    no other finding, in the sections that count. Labels are drawn at random. Raises ValueError
-    when a patient is in two splits.
+    no other finding, in the sections that count. Labels are drawn at random. `plain` leaves the
+    tables unpacked. Raises ValueError when a patient is in two splits.
     """
     check_splits((item.split for item in items), SPLITS, "MIMIC-CXR")
     _check_patients(items)
@@ -132,7 +132,7 @@ def write(root: Path, items: Sequence[RecordItem], seed: int) -> Planted:
             row = _label_row(study, rng)
             counts[_UNCERTAIN] += list(row.values()).count("-1.0")
             tables["labels"].append(row)
-    _write_tables(root, tables)
+    _write_tables(root, tables, plain)
     return tally(len(items), counts, _BROKEN)
 
 
@@ -213,7 +213,7 @@ def _label_row(study: _Study, rng: np.random.Generator) -> dict[str, str]:
     return ids | dict(zip(_LABELS, values, strict=True))
 
 
-def _write_tables(root: Path, tables: Mapping[str, list[dict[str, str]]]) -> None:
+def _write_tables(root: Path, tables: Mapping[str, list[dict[str, str]]], plain: bool) -> None:
     """Write the csv files; the column order of the split table differs from the others."""
     images, reports = root / IMAGE_FOLDER, root / REPORT_FOLDER
     split = pd.DataFrame(tables["split"])[["dicom_id", "study_id", "subject_id", "split"]]
@@ -230,7 +230,8 @@ def _write_tables(root: Path, tables: Mapping[str, list[dict[str, str]]]) -> Non
         reports / "cxr-record-list.csv.gz": records,
         reports / "cxr-study-list.csv.gz": pd.DataFrame(tables["studies"]),
     }
-    for path, table in files.items():
+    for packed, table in files.items():
+        path = packed.with_suffix("") if plain and packed.suffix == ".gz" else packed
         gzip = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
         table.to_csv(path, index=False, compression=gzip, lineterminator="\n")
     names = "".join(f"{path[:-4]}.jpg\n" for path in records["path"])
