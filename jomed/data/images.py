@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jomed.data import dicom
 from jomed.data.archives import ZipIndex
+from jomed.data.deep_png import deep_colour_kind, read_deep_colour
 from jomed.data.npz import read_array
 from jomed.data.pixels import check_bytes, check_size, to_uint8
 
@@ -92,6 +93,10 @@ def _radiograph(data: bytes) -> Image.Image:
 def _picture(file: Path | BytesIO) -> Image.Image:
     with Image.open(file, formats=FORMATS) as image:
         check_size(*image.size)
+        if image.format == "PNG" and (kind := deep_colour_kind(file)) is not None:
+            deep = read_deep_colour(file, kind)
+            deep.getexif().update(image.getexif())
+            return ImageOps.exif_transpose(deep)
         ImageOps.exif_transpose(image, in_place=True)  # a camera's note on how it was held
         return to_rgb(image)
 

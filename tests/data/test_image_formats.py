@@ -1,12 +1,15 @@
 """Files of every depth and kind: nothing is clipped, the first frame counts, DICOM of all sorts."""
 
+import struct
+import zipfile
+import zlib
 from io import BytesIO
 from pathlib import Path
 
 import gdcm
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import (
@@ -46,6 +49,55 @@ def encoded(pixels: np.ndarray, kind: str, **options: object) -> bytes:
 def test_sixteen_bit_files_are_scaled(tmp_path: Path, name: str, order: str) -> None:
     Image.fromarray(DEEP.astype(order)).save(tmp_path / name)
     assert gray(tmp_path / name) == [0, 128, 255]
+
+
+def deep_png(pixels: np.ndarray, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of 16 bits from (H, W, C), which Pillow cannot write in colour."""
+    height, width, depth = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">2I5B", width, height, 16, {2: 4, 3: 2, 4: 6}[depth], 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+
+
+def shown(data: bytes, folder: Path) -> list[list[int]]:
+    (folder / "deep.png").write_bytes(data)
+    image = open_image("deep.png", folder)
+    assert image.mode == "RGB"
+    return [list(image.getpixel((x, 0))) for x in range(image.width)]
+
+
+def test_colour_png_of_sixteen_bits_is_scaled(tmp_path: Path) -> None:
+    # All below 256, where the upper half of each number is 0.
+    colours = np.array([[[0, 100, 250], [50, 50, 50]]])
+    assert shown(deep_png(colours), tmp_path) == [[0, 102, 255], [51, 51, 51]]
+    assert shown(deep_png(colours * 200), tmp_path) == [[0, 102, 255], [51, 51, 51]]
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("deep.png", deep_png(colours))
+    assert open_image("images.zip::deep.png", tmp_path).getpixel((0, 0)) == (0, 102, 255)
+
+
+def test_alpha_of_sixteen_bits_lies_on_black(tmp_path: Path) -> None:
+    grey = np.array([[[0, 65535], [100, 65535], [200, 65535], [200, 0]]])
+    assert [row[0] for row in shown(deep_png(grey), tmp_path)] == [0, 128, 255, 0]
+    colour = np.array([[[0, 100, 250, 65535], [250, 250, 250, 13107]]])
+    assert shown(deep_png(colour), tmp_path) == [[0, 102, 255], [51, 51, 51]]  # a fifth of 255
+
+
+def test_a_deep_png_is_turned_and_a_broken_one_reported(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3  # upside down
+    colours = np.array([[[0, 100, 250], [50, 50, 50]]])
+    turned = deep_png(colours, (b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")))
+    assert shown(turned, tmp_path) == [[51, 51, 51], [0, 102, 255]]
+    noise = np.random.default_rng(0).integers(0, 65536, (20, 20, 3))
+    data = deep_png(noise)
+    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ImageError, match=r"cut\.png"):
+        open_image("cut.png", tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
