@@ -171,6 +171,10 @@ class _ModelSource(Settings):
 class BackboneConfig(_ModelSource):
     """A reader; ``token_budget`` is the number of tokens in one scoring batch.
 
+    ``images_per_call`` of the vision tower: more is faster on a GPU. With 1 the features of an
+    image never depend on which others were new to the run, not even in the last bit, so that a
+    killed run on a CPU resumes to the identical scores.
+
     ``model_id`` is a hub id or a folder (``$NAME/...`` starts at an environment variable's value, a
     relative one at the project), ``revision`` the commit of a hub id. ``attention`` and
     ``quantisation`` are explained in ``jomed.reading.options``.
@@ -181,6 +185,7 @@ class BackboneConfig(_ModelSource):
     attention: Literal["auto", "sdpa", "flash_attention_2", "eager"]
     quantisation: Literal["8bit", "4bit"] | None
     token_budget: Size
+    images_per_call: Size
     tiny: TinyBackboneConfig | None
     shape: ReaderShape | None = Field(exclude=True)
 

@@ -22,7 +22,6 @@ from jomed.data.images import open_image
 from jomed.evaluation.methods import method_named
 from jomed.evaluation.predictions import ScoredSample, predict
 from jomed.reading.answers import AnswerSet, answer_sets, asks_yes_no, spoken_answer
-from jomed.reading.packing import PromptPacker
 from jomed.reading.prompts import build_prompt
 from jomed.reading.reader import Reader
 from jomed.records import Prediction, Record, Sample, rows_of
@@ -116,14 +115,7 @@ def diagnose_image(
             sets[sample.sample_id] = AnswerSet(tuple(answers))
         data = config.data.model_copy(update={"root": str(root)})
         moved = config.model_copy(update={"data": data})
-        packer = reader.packer
-        local = Reader(
-            reader.model,
-            PromptPacker(packer.processor, packer.family, root, packer.settings),
-            reader.token_budget,
-            reader.key,
-        )
-        return _diagnose(moved, local, row, sets, methods, root)
+        return _diagnose(moved, reader.anew(root), row, sets, methods, root)
 
 
 def _diagnose(

@@ -211,9 +211,11 @@ def _scoring(
 ) -> list[Row]:
     """Scoring from image files to log-likelihoods, and the forwards alone."""
 
+    limits = (config.backbone.token_budget, config.backbone.images_per_call, name)
+
     def fresh() -> Reader:
         empty = PromptPacker(packer.processor, packer.family, packer.root, packer.settings)
-        return Reader(model, empty, config.backbone.token_budget, name)
+        return Reader(model, empty, *limits)
 
     with FlopCounterMode(display=False) as counted:
         fresh().score(prompts, LABELS)
@@ -224,7 +226,7 @@ def _scoring(
     for address in dict.fromkeys(a for prompt in prompts for a in prompt.images):
         warm.packer.pixels(address)
     tokens = sum(len(packed.ids) for packed in warm.packer.pack(prompts))
-    warm = Reader(model, warm.packer, config.backbone.token_budget, name)
+    warm = Reader(model, warm.packer, *limits)
     opened = _seconds(warm, prompts, device)
     used = flops / opened / peak
     return [

@@ -23,7 +23,6 @@ from published import Library, PublishedReader
 from jomed.config import RunConfig, load_config
 from jomed.phantom.models import provide_encoder
 from jomed.reading.answers import AnswerSet
-from jomed.reading.packing import PromptPacker
 from jomed.reading.reader import Reader
 from jomed.records import Record, Sample, rows_of
 from jomed.retrieval.index import exclusions
@@ -70,9 +69,7 @@ class Workload:
 
     def cold_reader(self) -> Reader:
         """The same reader with nothing in its caches."""
-        packer = self.reader.packer
-        fresh = PromptPacker(packer.processor, packer.family, packer.root, packer.settings)
-        return Reader(self.reader.model, fresh, self.reader.token_budget, self.reader.key)
+        return self.reader.anew(self.reader.packer.root)
 
     def published(self) -> PublishedReader:
         """The same model under the published procedure."""

@@ -32,8 +32,6 @@ class ReaderFamily(ABC):
     """Pattern of the modules of the vision tower."""
     never_quantised: ClassVar[tuple[str, ...]]
     """Modules that keep their precision: the head, the vision tower, what joins the towers."""
-    vision_tokens: ClassVar[int]
-    """Image tokens per call of the vision tower, all images of the call together."""
 
     @abstractmethod
     def join_pixels(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -82,7 +80,6 @@ class Qwen2VL(ReaderFamily):
     not_adapted = r".*\.merger\..*"
     tower = r".*\.visual\..*"
     never_quantised = ("lm_head", "model.visual")
-    vision_tokens = 4096
 
     def join_pixels(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Concatenate the images' patches."""
@@ -139,8 +136,6 @@ class Pixtral(ReaderFamily):
     not_adapted = r".*multi_modal_projector.*"
     tower = r".*\.vision_tower\..*"
     never_quantised = ("lm_head", "model.vision_tower", "model.multi_modal_projector")
-    # All images of a call attend to one another under a block mask, at quadratic cost.
-    vision_tokens = 1024
 
     def join_pixels(self, pixels: Sequence[torch.Tensor]) -> torch.Tensor:
         """Stack the images, filled up with zeros at the right and below (the model crops them)."""

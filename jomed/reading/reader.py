@@ -49,10 +49,13 @@ class Reader:
     ``FEATURE_CACHE_BYTES`` on the model's device.
     """
 
-    def __init__(self, model: Any, packer: PromptPacker, token_budget: int, key: str):
+    def __init__(
+        self, model: Any, packer: PromptPacker, token_budget: int, images_per_call: int, key: str
+    ):
         self.model = model.requires_grad_(False)
         self.packer = packer
         self.token_budget = token_budget
+        self.images_per_call = images_per_call
         self.key = key
         self._features = TensorCache(FEATURE_CACHE_BYTES)
         self._tries: dict[str, AnswerTrie] = {}
@@ -72,7 +75,14 @@ class Reader:
             model = with_adapter(model, adapter)
         family = FAMILIES[config.backbone.family]
         packer = PromptPacker(processor, family, root, config.prompt)
-        return cls(model, packer, config.backbone.token_budget, key)
+        backbone = config.backbone
+        return cls(model, packer, backbone.token_budget, backbone.images_per_call, key)
+
+    def anew(self, root: Path) -> "Reader":
+        """Return this reader for images below another root, with nothing kept of former ones."""
+        old = self.packer
+        packer = PromptPacker(old.processor, old.family, root, old.settings)
+        return Reader(self.model, packer, self.token_budget, self.images_per_call, self.key)
 
     def score(self, prompts: Sequence[Prompt], answers: AnswerSet) -> np.ndarray:
         """Return log p(c | prompt) for every prompt and answer, float32 (N, |C|).
@@ -155,10 +165,10 @@ class Reader:
                 absent.append(address)
             else:
                 found[address] = kept
-        tokens = [len(self.packer.snippet(address).ids) for address in absent]
-        limit = self.packer.family.vision_tokens
-        for batch in plan_batches(tokens, [0] * len(tokens), limit):
-            chosen = [absent[i] for i in batch]
+        # Large ones first: some families fill the images of a call up to the size of the largest.
+        absent.sort(key=lambda address: -len(self.packer.snippet(address).ids))
+        for start in range(0, len(absent), self.images_per_call):
+            chosen = absent[start : start + self.images_per_call]
             inputs = self.packer.image_inputs(chosen)
             moved = {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
             output = self.model.get_image_features(**moved, return_dict=True)

@@ -132,11 +132,31 @@ def test_vision_features_are_computed_once_per_image(
     monkeypatch.setattr(reader.model, "get_image_features", counting)
     kept = reader.score(PROMPTS, ONE_TOKEN)
     reader.score(PROMPTS, SEVERAL)
-    assert sum(calls) == 4
+    assert calls == [1] * 4
     reader._features = TensorCache(limit=0)
     reader.token_budget = 1
     np.testing.assert_allclose(reader.score(PROMPTS, ONE_TOKEN), kept, atol=1e-4)
     assert sum(calls) == 4 + sum(len(prompt.images) for prompt in PROMPTS)
+
+
+def test_what_is_kept_of_an_image_does_not_depend_on_what_was_read_before(
+    load_reader: Callable[..., Reader], family: str
+) -> None:
+    """After a kill, nothing is kept: the last bit of the scores has to be the same."""
+    fresh, used = load_reader(family), load_reader(family)
+    used.score(PROMPTS[2:3], ONE_TOKEN)
+    used.score(PROMPTS[4:5], ONE_TOKEN)
+    expected = fresh.score(PROMPTS, SEVERAL)
+    np.testing.assert_array_equal(used.score(PROMPTS, SEVERAL), expected)
+
+
+@pytest.mark.parametrize("together", [2, 3, 100])
+def test_images_of_several_sizes_share_a_call(
+    load_reader: Callable[..., Reader], family: str, together: int
+) -> None:
+    expected = load_reader(family).score(PROMPTS, ONE_TOKEN)
+    joined = load_reader(family, backbone__images_per_call=together).score(PROMPTS, ONE_TOKEN)
+    np.testing.assert_allclose(joined, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
