@@ -233,13 +233,18 @@ def as_frame(found: Iterable[DataSet]) -> pd.DataFrame:
     shown = list(found)
     rows = [[getattr(one, column) for column in columns] for one in shown]
     frame = pd.DataFrame(rows, columns=columns).astype({"expected": "Int64"})
-    counts = [(one.usable, one.skipped) for one in shown]
+    plain = [[str(one.usable), str(one.skipped)] for one in shown]
     texts = [
-        hide(own, [one.expected or 0]) if one.guarded else list(map(str, own))
-        for one, own in zip(shown, counts, strict=True)
+        hide([one.usable, one.skipped], [one.expected or 0]) if one.guarded else own
+        for one, own in zip(shown, plain, strict=True)
     ]
-    for place, name in enumerate(("usable", "skipped")):
-        column = [row[place] for row in texts]
-        if any(text is None or not text.isdecimal() for text in column):
-            frame[name] = column
+    if texts != plain:
+        frame[["usable", "skipped"]] = pd.DataFrame(texts, dtype=object)
     return frame
+
+
+def how_to_get(found: Iterable[DataSet]) -> pd.DataFrame:
+    """Where each data set that is not whole comes from, and the steps; no row where all are."""
+    columns = ["name", "state", "access", "obtain", "url"]
+    rows = [[getattr(one, column) for column in columns] for one in found if one.state != "present"]
+    return pd.DataFrame(rows, columns=columns)

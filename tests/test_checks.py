@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jomed.checks import DataSet, as_frame, check_data, report_lines
+from jomed.checks import DataSet, as_frame, check_data, how_to_get, report_lines
 from jomed.config import load_config
 from jomed.phantom.world import planted_counts, provide_data
 
@@ -134,6 +134,18 @@ def test_small_counts_of_guarded_sets_are_hidden_in_tables(world: Path) -> None:
     assert frame.loc[["brset", "vindr_pcxr", "mimic_cxr"], "skipped"].tolist() == ["<10"] * 3
     assert frame.loc["roco", "skipped"] == "2"
     assert int(frame.loc["brset", "usable"]) > 10
+
+
+def test_what_is_not_there_says_where_to_get_it(world: Path) -> None:
+    (world / "medmnist/retinamnist.npz").unlink()
+    halve(world / "roco-dataset/data/train/radiology/licences.txt")
+    steps = how_to_get(check_data(OWN, world)).set_index("name")
+    assert steps["state"].to_dict()["retina"] == "missing"
+    assert steps["state"].to_dict()["roco"] == "partial"
+    assert "retinamnist.npz into medmnist/" in steps.loc["retina", "obtain"]
+    assert steps.loc["retina", "url"] == "https://zenodo.org/records/10519652"
+    assert "present" not in set(steps["state"])
+    assert how_to_get([]).empty
 
 
 def test_expected_counts_do_not_give_hidden_ones_away() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.encaps import get_frame
+from pydicom.multival import MultiValue
 from pydicom.pixels import (
     apply_color_lut,
     apply_modality_lut,
@@ -40,10 +41,12 @@ def is_dicom(data: bytes) -> bool:
 def read_dicom(data: bytes) -> np.ndarray:
     """The first frame of the file with these bytes: uint8 (H, W), or (H, W, 3 or 4) in colour.
 
-    Grey: modality LUT, VOI LUT or first window, MONOCHROME1 inverted, scaled to 8 bits. Colour:
-    palettes are looked up. Raises ValueError for a file without pixels, for one that declares more
-    of them than MAX_PIXELS or than its compressed frame has, and where no decoder for the
-    transfer syntax is installed; pydicom raises many others for what is broken.
+    Grey: modality LUT, VOI LUT or first window, MONOCHROME1 inverted, scaled to 8 bits. A window
+    that the standard forbids, of a width below 1 (of 0 or less where the function is not LINEAR),
+    is no window: the image is scaled as one without. Colour: palettes are looked up. Raises
+    ValueError for a file without pixels, for one that declares more of them than MAX_PIXELS or
+    than its compressed frame has, and where no decoder for the transfer syntax is installed;
+    pydicom raises many others for what is broken.
     """
     # In memory, so that a length that lies cannot ask for more than the file has.
     dataset = pydicom.dcmread(BytesIO(data), force=True)  # some files lack the preamble
@@ -97,6 +100,18 @@ def _to_8_bits(pixels: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
         # Not scaled to its own range: that would change the colours.
         return colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
     if kind in ("MONOCHROME1", "MONOCHROME2"):
-        pixels = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset, index=0)
+        pixels = apply_modality_lut(pixels, dataset)
+        if dataset.get("VOILUTSequence") or _has_window(dataset):
+            pixels = apply_voi_lut(pixels, dataset, index=0)
         return to_uint8(pixels, inverted=kind == "MONOCHROME1")
     return pixels if pixels.dtype == np.uint8 else to_uint8(pixels)
+
+
+def _has_window(dataset: pydicom.Dataset) -> bool:
+    """Whether the first window is one that the standard allows (PS3.3 C.11.2.1)."""
+    width = dataset.get("WindowWidth")
+    first = width[0] if isinstance(width, MultiValue) and width else width
+    if first is None or isinstance(first, MultiValue):
+        return False
+    linear = str(dataset.get("VOILUTFunction") or "LINEAR").upper() == "LINEAR"
+    return float(first) >= 1 if linear else float(first) > 0

@@ -153,6 +153,31 @@ def test_blank_windows_are_no_windows(tmp_path: Path) -> None:
     assert gray(path) == [0, 128, 255]
 
 
+@pytest.mark.parametrize(
+    ("function", "width"),
+    [(None, 0), (None, 0.5), ("LINEAR", -1), ("LINEAR_EXACT", 0), ("SIGMOID", 0), (None, [0, 9])],
+)
+def test_a_window_without_width_is_no_window(
+    tmp_path: Path, function: str | None, width: float | list[float]
+) -> None:
+    path = tmp_path / "x.dicom"
+    centre = [1024, 9] if isinstance(width, list) else 1024
+    window = {"WindowCenter": centre, "WindowWidth": width}
+    function_of = {"VOILUTFunction": function} if function else {}
+    dicom(path, **window, **function_of).save_as(path, enforce_file_format=True)
+    assert gray(path) == [0, 128, 255]
+
+
+def test_the_narrowest_windows_count(tmp_path: Path) -> None:
+    path = tmp_path / "x.dicom"
+    dataset = dicom(path, WindowCenter=1024, WindowWidth=1)
+    dataset.save_as(path, enforce_file_format=True)
+    assert gray(path) == [0, 255, 255]  # black up to 1023.5, white above
+    dataset.VOILUTFunction, dataset.WindowWidth = "LINEAR_EXACT", 0.5
+    dataset.save_as(path, enforce_file_format=True)
+    assert gray(path) == [0, 255, 255]
+
+
 @pytest.mark.parametrize(("bits", "shift"), [(8, 0), (16, 8)])
 def test_palette_colour_is_looked_up(tmp_path: Path, bits: int, shift: int) -> None:
     path = tmp_path / "x.dicom"

@@ -44,14 +44,22 @@ def test_samples_of_all_splits(tmp_path: Path) -> None:
 def test_address_and_hash_name_the_same_pixels(
     tmp_path: Path, size: int, channels: tuple[int, ...]
 ) -> None:
-    benchmark = benchmark_config()
-    write(tmp_path / benchmark.path, size, channels)
+    benchmark = benchmark_config(size=size)
+    suffix = "" if size == 28 else f"_{size}"
+    write(tmp_path / f"medmnist/retinamnist{suffix}.npz", size, channels)
     samples, _ = load_samples(tmp_path, benchmark, data_config())
     for sample in samples[::4]:
         image = open_image(sample.image, tmp_path)
         assert image.size == (size, size)
         assert image_sha(image) == sample.image_sha
     assert len({sample.image_sha for sample in samples}) == 12
+
+
+def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
+    benchmark = benchmark_config()
+    write(tmp_path / benchmark.path, 64)
+    with pytest.raises(DataError, match=r"train_images are 64 x 64 .* benchmark\.size is 28"):
+        load_samples(tmp_path, benchmark, data_config())
 
 
 def test_labels_agree_with_the_medmnist_package(
@@ -80,7 +88,7 @@ def test_md5_is_checked_where_one_is_given(tmp_path: Path) -> None:
 
 
 def test_larger_images_are_in_a_file_of_their_own(tmp_path: Path) -> None:
-    path = write(tmp_path / "medmnist/retinamnist_224.npz")
+    path = write(tmp_path / "medmnist/retinamnist_224.npz", 224)
     larger = benchmark_config(size=224, md5={28: "0" * 32, 224: file_md5(path)})
     samples, _ = load_samples(tmp_path, larger, data_config())
     assert samples[0].image == "medmnist/retinamnist_224.npz::train_images/0"

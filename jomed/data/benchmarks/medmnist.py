@@ -22,8 +22,8 @@ def load(
     """Read any size of a single-label set; label i is said as `benchmark.answers[i]`.
 
     The file does not name patients, so each image is its own group. Where the benchmark gives an
-    MD5 sum the file must have it. Raises DataError for a file that is missing, broken, another one
-    than expected or not in this format.
+    MD5 sum the file must have it, and in any case images of `benchmark.size`. Raises DataError for
+    a file that is missing, broken, another one than expected or not in this format.
     """
     address = _address(benchmark)
     path = root / address
@@ -100,6 +100,13 @@ def _read_labels(path: Path, split: str, benchmark: BenchmarkConfig) -> np.ndarr
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or depth not in ((), (3,)):
         raise DataError(
             f"{path}: {split}_images is {images.dtype} {images.shape}, not uint8 images."
+        )
+    side = benchmark.size
+    if len(images) and images.shape[1:3] != (side, side):
+        height, width = images.shape[1:3]
+        raise DataError(
+            f"{path}: {split}_images are {height} x {width} pixels, but benchmark.size is {side}. "
+            f"Set it to the size of the file, or put {_source(benchmark)} in its place."
         )
     if labels.size != len(images):
         raise DataError(
