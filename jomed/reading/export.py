@@ -63,8 +63,8 @@ def export_llamafactory(
     ``configs`` differ in their backbone only; ``bases`` gives the folder or hub id of each by
     name. Images are written as PNG within our own size limit, so that both see the same pixels.
     The folder appears whole, with ``provenance`` in its manifest, or not at all. Raises
-    AccessError where data that are not open would lie in a git checkout, and ReaderError for a
-    folder that holds something or a family without a template.
+    AccessError where data that are not open would lie in a git checkout, ReaderError for a family
+    without a template or a folder that is not empty.
     """
     config = configs[0]
     require_untracked(folder, config.access)
@@ -217,13 +217,10 @@ def _write_images(addresses: Iterable[str], root: Path, limits: PromptConfig, fo
 
 def _write_examples(examples: Iterable[Example], path: Path) -> int:
     """Write one JSON object per line; return how many examples had markup in a text."""
-    cleaned = 0
-    with path.open("w", encoding="utf-8") as file:
-        for example in examples:
-            row, changed = conversation(example)
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            cleaned += changed
-    return cleaned
+    rows = [conversation(example) for example in examples]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row, _ in rows]
+    path.write_text("".join(lines), encoding="utf-8")
+    return sum(changed for _, changed in rows)
 
 
 def _write_json(value: object, path: Path) -> None:
