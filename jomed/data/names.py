@@ -1,7 +1,19 @@
-"""Millions of names in little memory."""
+"""Names of files: millions of them in little memory, and how else one may be spelt."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+
+_JPEG = (".jpg", ".JPG", ".jpeg", ".JPEG")
+
+
+def spellings(name: str) -> Iterator[str]:
+    """The name of an image file, then the same of a JPEG with the other suffixes it may have."""
+    yield name
+    stem, dot, suffix = name.rpartition(".")
+    if f"{dot}{suffix}" in _JPEG:
+        yield from (f"{stem}{other}" for other in _JPEG if other != f"{dot}{suffix}")
 
 
 class NameIndex:

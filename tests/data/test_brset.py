@@ -106,6 +106,19 @@ def test_every_name_and_place_of_the_files(
     assert {sample.sample_id: sample.answer for sample in samples} == ANSWERS
 
 
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".JPEG"])
+def test_other_suffixes_of_images_are_found(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / "brset", [*ROWS[:2], line(f"img3{suffix}", "2", 9)])
+    photos(tmp_path / "brset", 3)
+    for path in (tmp_path / "brset/fundus_photos").iterdir():
+        path.rename(path.with_suffix(suffix))
+    samples, skipped = load_samples(tmp_path, brset(), SETTINGS)
+    assert skipped == []
+    found = {sample.sample_id: sample.image for sample in samples}
+    assert found["brset:img1"] == f"brset/fundus_photos/img1{suffix}"
+    assert found["brset:img3"] == f"brset/fundus_photos/img3{suffix}"
+
+
 def many(home: Path, patients: int) -> None:
     eyes = [(f"img{2 * n + eye}", str(n)) for n in range(patients) for eye in (1, 2)]
     write(home, [line(image, patient, 0) for image, patient in eyes])

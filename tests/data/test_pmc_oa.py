@@ -54,6 +54,14 @@ def test_records_and_reasons(root: Path) -> None:
     assert {(record.access, record.licence) for record in records} == {("open", "per article")}
 
 
+def test_other_suffixes_of_images_are_found(root: Path) -> None:
+    for path in (root / "pmc_oa" / IMAGE_FOLDER).iterdir():
+        path.rename(path.with_suffix(".JPG"))
+    records, _ = load_records("pmc_oa", root, data_config())
+    assert [record.record_id for record in records] == IDS
+    assert all((root / record.image).is_file() for record in records)
+
+
 def test_lines_that_no_file_could_hold_are_skipped(root: Path) -> None:
     name = LINES[0].partition(",")[0]
     odd = [f'{name}, "caption": "half a \\ud800 character"}}', "[" * 100_000, LINES[0]]

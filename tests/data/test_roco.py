@@ -125,6 +125,18 @@ def test_rows_without_a_licence_are_counted(root: Path, end: str, lost: set[str]
     assert all("line" in detail and "licences.txt" in detail for detail in details)
 
 
+@pytest.mark.parametrize("suffix", ["JPG", "jpeg", "JPEG"])
+def test_other_suffixes_of_images_are_found(root: Path, suffix: str) -> None:
+    expected, _ = load_records("roco", root, data_config())
+    for path in root.rglob("train/radiology/images/*.jpg"):
+        path.rename(path.with_suffix(f".{suffix}"))
+    records, _ = load_records("roco", root, data_config())
+    assert [one.record_id for one in records] == [one.record_id for one in expected]
+    assert records[0].image.endswith(f"ROCO_90001.{suffix}")
+    assert records[1].image.endswith(f"g02.{suffix}")
+    assert all((root / one.image).is_file() for one in records)
+
+
 def test_missing_split_is_reported(root: Path) -> None:
     shutil.rmtree(root / "roco-dataset/data/validation")
     records, skipped = load_records("roco", root, data_config())

@@ -1,11 +1,13 @@
 """BRSET: photographs of the retina, several diseases each."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from jomed.catalogue import BenchmarkConfig
 from jomed.data.benchmarks.common import apportion, listed, read_flags
+from jomed.data.names import spellings
 from jomed.data.sources import DataError, MissingData, divide, locate, read_table
 from jomed.records import Sample, Skipped
 from jomed.settings import DataConfig
@@ -17,6 +19,7 @@ SIZES = {"train": 11_386, "val": 1_626, "test": 3_254}
 
 _DEPTH = 3
 _SUFFIX = ".jpg"
+_NAME_END = re.compile(r"\.jpe?g$", re.IGNORECASE)
 
 
 def load(
@@ -33,13 +36,13 @@ def load(
     table = locate(root / benchmark.path, TABLES, benchmark.title, benchmark.url, _DEPTH)
     folder = _image_folder(table.parent, benchmark)
     rows, skipped = divide(_rows(table, folder, benchmark))
-    splits = _splits([(image_id, patient) for image_id, patient, _ in rows], benchmark)
+    splits = _splits([(image_id, patient) for image_id, patient, *_ in rows], benchmark)
     samples = [
         Sample(
             sample_id=f"{benchmark.name}:{image_id}",
             benchmark=benchmark.name,
             split=splits[image_id],
-            image=f"{folder.relative_to(root).as_posix()}/{image_id}{_SUFFIX}",
+            image=f"{folder.relative_to(root).as_posix()}/{file}",
             question=benchmark.question or "",
             answer=answer,
             answer_type="labels",
@@ -48,7 +51,7 @@ def load(
             image_sha="",
             image_phash="",
         )
-        for image_id, patient, answer in rows
+        for image_id, patient, file, answer in rows
     ]
     return samples, skipped
 
@@ -65,14 +68,16 @@ def _image_folder(home: Path, benchmark: BenchmarkConfig) -> Path:
 
 def _rows(
     table: Path, folder: Path, benchmark: BenchmarkConfig
-) -> Iterator[tuple[str, str, str] | Skipped]:
-    """(image id, patient id, answer) of every usable row."""
+) -> Iterator[tuple[str, str, str, str] | Skipped]:
+    """(image id, patient id, file name, answer) of every usable row."""
     diseases = [name.lower().replace(" ", "_") for name in benchmark.label_names[:-1]]
     cells_of = read_table(table, ["image_id", "patient_id", *diseases])
     seen: set[str] = set()
     for name, patient, *cells in cells_of.itertuples(index=False, name=None):
-        image_id, patient = name.strip().removesuffix(_SUFFIX), patient.strip()
+        image_id, patient = _NAME_END.sub("", name.strip()), patient.strip()
         flags = read_flags(cells)
+        named = spellings(f"{image_id}{_SUFFIX}")
+        file = next((one for one in named if (folder / one).is_file()), None)
         if image_id in seen:
             yield Skipped(benchmark.name, image_id, "repeated row", table.name)
         elif flags is None:
@@ -81,11 +86,11 @@ def _rows(
             )
         elif not patient:
             yield Skipped(benchmark.name, image_id, "no patient", f"blank id in {table.name}")
-        elif not (folder / f"{image_id}{_SUFFIX}").is_file():
+        elif file is None:
             detail = f"{folder.name}/{image_id}{_SUFFIX}"
             yield Skipped(benchmark.name, image_id, "missing image", detail)
         else:
-            yield image_id, patient, listed([*flags, True not in flags])
+            yield image_id, patient, file, listed([*flags, True not in flags])
         seen.add(image_id)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from jomed.catalogue import CorpusConfig
 from jomed.data.corpora.image_files import ImageFiles
+from jomed.data.names import spellings
 from jomed.data.sources import clean_text, text_problem
 from jomed.records import Record, Skipped
 
@@ -29,8 +30,9 @@ def to_record(
     if problem:
         detail = f"{figure.place}: {len(text)} characters"
         return Skipped(corpus.name, figure.name, problem, detail)
-    found = ((images.folder(file), file) for file in figure.files)
-    image = next((f"{folder}{file}" for folder, file in found if folder is not None), None)
+    names = (spelt for file in figure.files for spelt in spellings(file))
+    found = ((images.folder(name), name) for name in names)
+    image = next((f"{folder}{name}" for folder, name in found if folder is not None), None)
     if image is None:
         detail = f"{figure.place}: no {' or '.join(figure.files)}"
         return Skipped(corpus.name, figure.name, "missing image", detail)

@@ -45,8 +45,10 @@ def load(root: Path, corpus: CorpusConfig, settings: DataConfig) -> Iterator[Rec
             licence="per article",
         )
         record = to_record(figure, images, corpus, settings.min_text_chars)
-        if isinstance(record, Record) and (count := images.count(name)) > 1:
-            record = replace(record, record_id=f"{record.record_id}#{count}")
+        if isinstance(record, Record):
+            count = images.count(record.image.rpartition("::")[2].rpartition("/")[2])
+            if count > 1:
+                record = replace(record, record_id=f"{record.record_id}#{count}")
         yield record
 
 
