@@ -28,9 +28,9 @@ from workload import machine, show
 
 from jomed.config import RunConfig, load_config
 from jomed.phantom.tiny_readers import build_processor
+from jomed.reading.adapters import quiet_peft
 from jomed.reading.answers import AnswerSet
 from jomed.reading.families import FAMILIES, ReaderFamily
-from jomed.reading.loading import quiet_peft
 from jomed.reading.packing import PromptPacker
 from jomed.reading.prompts import Prompt
 from jomed.reading.reader import Reader
