@@ -34,6 +34,7 @@ from jomed.stages.retriever import training_answers
 SMALL_READER = {
     "prompt.max_side": 28,
     "backbone.tiny.image_size": 112,
+    "backbone.images_per_call": 32,  # as for readers of real size
     "backbone.tiny.steps": 60,
     "stage1.max_steps": 60,
     "stage1.eval_every": 60,
