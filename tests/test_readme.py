@@ -79,7 +79,7 @@ def test_targets_in_the_text_are_in_the_makefile() -> None:
 def test_a_command_that_only_looks_works(command: str, tmp_path: Path) -> None:
     done = call(sys.executable, *shlex.split(command)[1:], JOMED_RUNS=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout or re.search(r"0 of \d+ done", done.stdout)
+    assert re.search(r"Usage|\b0 of \d+ done|no score tables in .* yet", done.stdout)
     assert list(tmp_path.iterdir()) == []
 
 
