@@ -168,11 +168,6 @@ def generation_flops(shape: ReaderShape, size: PromptSize, new_tokens: int) -> f
     return prompt + new_tokens * (2.0 * weights + looked_at)
 
 
-def checkpointed(settings: Stage1Config) -> bool:
-    """Whether stage 1 computes activations again instead of keeping them."""
-    return bool(getattr(settings, "gradient_checkpointing", False))
-
-
 def training_flops(
     shape: ReaderShape, size: PromptSize, said: int, settings: Stage1Config
 ) -> float:
@@ -182,7 +177,7 @@ def training_flops(
     not that of its weights (LoRA's own are below 1 %); attention has two inputs, hence three
     passes. Gradient checkpointing computes the forward pass once more.
     """
-    again = int(checkpointed(settings))
+    again = int(settings.gradient_checkpointing)
     tokens = size.tokens + said
     language = language_flops(shape, tokens, 2 + again, 3 + again)
     times = (2 + again, 3 + again) if settings.lora_vision else (1, 1)

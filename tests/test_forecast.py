@@ -132,9 +132,10 @@ def test_hours_follow_peak_utilisation_or_rate() -> None:
     # Without drift two heads ask for 2 x (546 + 78) x 50 pairs; 156 x 21 in the evaluation.
     assert hours(None, 10.0)[1:] == pytest.approx((62_400 / 36_000, 3276 / 36_000))
     assert hours("h100", 10.0) == hours(None, 10.0)
-    # An example costs two to three scoring passes: 2 per product, 3 per attention.
+    # An example costs three to four scoring passes: 3 per product, 4 per attention, as activations
+    # are computed again.
     examples, checks = 2160 * 3 * 8, 20 * 78 * 4
-    assert 2 < (hours(None, 10.0)[0] * 36_000 - checks) / examples < 3
+    assert 3 < (hours(None, 10.0)[0] * 36_000 - checks) / examples < 4
 
 
 def test_no_peak_says_how_fast_a_tiny_reader_is() -> None:
