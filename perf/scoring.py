@@ -24,7 +24,7 @@ from jomed.evaluation.fusion import HeadList
 from jomed.evaluation.methods import Method, method_named
 from jomed.evaluation.predictions import ScoredSample, predict
 from jomed.reading.packing import model_inputs
-from jomed.reading.reader import plan_batches
+from jomed.reading.rows import plan_batches
 from jomed.reading.scores import ScoreTable
 from jomed.reading.scoring import Pair, PromptBook, score_pairs, table_key
 from jomed.stages.evaluation import Examiner
@@ -85,7 +85,7 @@ def _batches(work: Workload, pairs: Sequence[Pair]) -> list[dict[str, torch.Tens
     book = PromptBook(work.samples, work.records, pairs, work.config)
     packed = reader.packer.pack([book.prompt(*pair) for pair in pairs])
     lengths = [len(prompt.ids) for prompt in packed]
-    planned = plan_batches(lengths, [0] * len(lengths), reader.token_budget)
+    planned = plan_batches(lengths, reader.token_budget)
     return [model_inputs(reader.packer, [packed[i] for i in batch], None) for batch in planned]
 
 
@@ -106,7 +106,7 @@ def _bare(work: Workload, batches: Sequence[dict[str, torch.Tensor]]) -> None:
 
 @torch.inference_mode()
 def _language_model_alone(work: Workload, batches: Sequence[dict[str, torch.Tensor]]) -> None:
-    """What no way of scoring can beat: the same tokens through the language model."""
+    """The same prompts through the language model: what only sharing their tokens can beat."""
     model = work.reader.model
     for batch in batches:
         embedded = model.get_input_embeddings()(batch["input_ids"])

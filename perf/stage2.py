@@ -70,13 +70,14 @@ class Trained:
     """One training run: wall time, losses by step, pairs by (sample, record), and what it cost.
 
     `epochs` holds the seconds of each epoch where they were taken, `asked` the pairs in the order
-    in which the training asked for them, `rows` the prompts that went through the reader.
+    in which the training asked for them, `read` the prompts, their tokens and the columns of the
+    language model that stood for these (of the published side full forwards times prompts alone).
     """
 
     seconds: float
     losses: list[float]
     asked: list[tuple[str, str]]
-    rows: int
+    read: tuple[int, ...]
     stored: int
     parts: dict[str, float]
     epochs: list[float]
@@ -126,7 +127,8 @@ class Task:
                 seconds, stored = now() - start, len(table)
             log = pd.read_json(folder / LOG_FILE, lines=True)
         losses = log["loss"].dropna().tolist()
-        return Trained(seconds, losses, asked, clock.rows, stored, clock.seconds, [])
+        read = (clock.prompts, clock.tokens, clock.columns)
+        return Trained(seconds, losses, asked, read, stored, clock.seconds, [])
 
     def published(self, epochs: int) -> Trained:
         """The published procedure on the same batches."""
@@ -145,7 +147,7 @@ class Task:
             for step in range(epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch):
                 losses.append(run.step([rows[place] for place in stream.batch(step, size)]))
             times.append(now() - start)
-        return Trained(sum(times), losses, run.visited, reader.forwards, 0, {}, times)
+        return Trained(sum(times), losses, run.visited, (reader.forwards,), 0, {}, times)
 
 
 Row = tuple[str, str, str, bool]
@@ -174,18 +176,22 @@ def _sameness(ours: Trained, theirs: Trained) -> list[Row]:
         ("losses: range", span, "", True),
         ("losses: largest difference", f"{apart:.1e}", "<= 1e-4", apart <= 1e-4),
         ("published: pairs read", f"{visits}", "", True),
-        ("published: full forwards, times prompts", f"{theirs.rows}", "", True),
+        ("published: full forwards, times prompts", f"{theirs.read[0]}", "", True),
         ("published: distinct pairs", f"{len(pairs)}", "all of them the library's too", same),
     ]
 
 
 def _cost(firsts: Sequence[Trained], ours: Trained, peaks: dict[int, float]) -> list[Row]:
     distinct = len(set(ours.asked))
-    once = distinct == ours.rows == ours.stored
+    prompts, tokens, columns = ours.read
+    once = distinct == prompts == ours.stored
+    shared = f"{columns:,}, {columns / tokens:.0%}"
     growth = max(peaks.values()) / peaks[1] - 1
     rows = [
         ("library: distinct pairs", f"{distinct}", "", True),
-        ("library: prompts through the reader", f"{ours.rows}", "the same", once),
+        ("library: prompts through the reader", f"{prompts}", "the same", once),
+        ("library: tokens of these prompts", f"{tokens:,}", "", True),
+        ("library: columns of the language model", shared, "", True),
     ]
     for title, run in (("first epoch", firsts[0]), ("all epochs", ours)):
         share = 1 - sum(run.parts.values()) / run.seconds

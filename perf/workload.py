@@ -22,8 +22,10 @@ from published import Library, PublishedReader
 
 from jomed.config import RunConfig, load_config
 from jomed.phantom.models import provide_encoder
+from jomed.reading import reader as reading
 from jomed.reading.answers import AnswerSet
 from jomed.reading.reader import Reader
+from jomed.reading.rows import Row
 from jomed.records import Record, Sample, rows_of
 from jomed.retrieval.index import exclusions
 from jomed.stages.data import prepare_corpora, prepare_samples, read_corpora, read_samples
@@ -122,11 +124,17 @@ def sample_rows(samples: pd.DataFrame) -> list[Sample]:
 
 
 class Clock:
-    """Seconds spent in parts of the library, measured from outside by wrapping its functions."""
+    """Seconds spent in parts of the library, measured from outside by wrapping its functions.
+
+    Counted are the prompts that are scored, their tokens, and the columns that stand for these in
+    the language model, padding included.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self.rows = 0
+        self.prompts = 0
+        self.tokens = 0
+        self.columns = 0
         self._inside = False
 
     @contextmanager
@@ -146,16 +154,31 @@ class Clock:
                 ("head", torch.nn.utils, "clip_grad_norm_"),
                 ("head", torch.optim.AdamW, "step"),
             ):
-                stack.enter_context(self._wrapped(part, owner, name, counted=owner is core))
+                stack.enter_context(self._wrapped(part, owner, name))
+            stack.enter_context(self._counted())
             yield
 
     @contextmanager
-    def _wrapped(self, part: str, owner: Any, name: str, counted: bool) -> Iterator[None]:
+    def _counted(self) -> Iterator[None]:
+        original = reading.score_batch
+
+        def counting(model: Any, packer: Any, rows: Sequence[Row], features: Any) -> Any:
+            self.prompts += sum(len(row.prompts) for row in rows)
+            self.tokens += sum(len(prompt.ids) for row in rows for prompt in row.prompts)
+            self.columns += len(rows) * max(row.length for row in rows)
+            return original(model, packer, rows, features)
+
+        reading.score_batch = counting
+        try:
+            yield
+        finally:
+            reading.score_batch = original
+
+    @contextmanager
+    def _wrapped(self, part: str, owner: Any, name: str) -> Iterator[None]:
         original, own = getattr(owner, name), name in vars(owner)
 
         def timed(*arguments: Any, **named: Any) -> Any:
-            if counted:
-                self.rows += len(named["inputs_embeds"])
             # A head that is only asked for embeddings finds candidates: no update.
             if self._inside or (name == "forward" and part == "head" and not _learning()):
                 return original(*arguments, **named)

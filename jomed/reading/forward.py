@@ -1,4 +1,4 @@
-"""One forward pass per prompt that scores a whole answer set, exactly."""
+"""One forward pass that scores whole answer sets under many prompts, exactly."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from jomed.reading.packing import PackedPrompt, PromptPacker, ReaderError, pad_ids
-from jomed.reading.tries import AnswerTrie
+from jomed.reading.rows import Row
 
 _LOGITS_AT_ONCE = 2**26
 """Largest number of logits held at a time (256 MiB as float32)."""
@@ -15,55 +15,51 @@ _LOGITS_AT_ONCE = 2**26
 
 @torch.inference_mode()
 def score_batch(
-    model: Any,
-    packer: PromptPacker,
-    prompts: Sequence[PackedPrompt],
-    tries: Sequence[AnswerTrie],
-    features: Sequence[torch.Tensor],
+    model: Any, packer: PromptPacker, rows: Sequence[Row], features: Sequence[torch.Tensor]
 ) -> list[np.ndarray]:
     """Return log p(c | prompt) of every answer of each prompt's own trie, float32.
 
-    Prompts are padded on the right and the trie's nodes follow in common columns. A node sees
-    its prompt and its ancestors, at the positions that they would have behind the prompt, so
-    that each answer is read as if it stood there alone. ``features`` are the vision features of
-    all images, in the order of the prompts. The language model runs on the columns, its head on
-    those positions only after which an answer goes on.
+    The prompts are those of the rows, in their order. Rows are padded on the right. A token sees
+    what its row's prompts share, what came before it in its own prompt and, in an answer, its
+    ancestors, all at the positions that they would have if prompt and answer stood there alone:
+    that is what they are read as. ``features`` are the vision features of the rows' images, in
+    their order. The language model runs on the columns, its head on those only after which an
+    answer goes on.
     """
-    device = model.device
-    ids, mask = pad_ids([p.ids for p in prompts], packer.tokenizer.pad_token_id, left=False)
-    embedded, inner = _embed(model, ids, tries, packer.image_token, features)
-    _check_window(model, embedded.shape[1])
-    said = [int(trie.depths.max(initial=0)) + 1 for trie in tries]
-    check_context(model, [len(p.ids) for p in prompts], said, "longest answer")
+    _check_lengths(model, rows)
+    embedded, inner = _embed(model, rows, packer.image_token, features)
     hidden = model.model.language_model(
         inputs_embeds=embedded,
-        attention_mask=_attention(model, mask, tries, embedded.dtype),
-        position_ids=_positions(model, packer, prompts, ids, mask, tries).to(device),
+        attention_mask=_attention(model, rows, embedded.dtype),
+        position_ids=_positions(model, packer, rows).to(model.device),
         use_cache=False,
         **inner,
     ).last_hidden_state
-    return _read_off(model, hidden, mask.sum(1).numpy(), tries, ids.shape[1])
+    return _read_off(model, hidden, rows)
 
 
-def _nodes(tries: Sequence[AnswerTrie], values: Sequence[np.ndarray], fill: int) -> torch.Tensor:
-    padded = np.full((len(tries), max(trie.nodes for trie in tries)), fill, np.int64)
-    for row, known in zip(padded, values, strict=True):
-        row[: len(known)] = known
+def takes_masks(model: Any) -> bool:
+    """Tell whether the text model's attention can be told who sees whom; flash attention cannot."""
+    return bool(model.config.get_text_config()._attn_implementation != "flash_attention_2")
+
+
+def _padded(values: Sequence[np.ndarray], fill: int) -> torch.Tensor:
+    """Put arrays (..., S_i) side by side, (..., B, S), filled up on the right."""
+    first = values[0]
+    shape = (*first.shape[:-1], len(values), max(each.shape[-1] for each in values))
+    padded = np.full(shape, fill, first.dtype)
+    for row, each in enumerate(values):
+        padded[..., row, : each.shape[-1]] = each
     return torch.from_numpy(padded)
 
 
 def _embed(
-    model: Any,
-    ids: torch.Tensor,
-    tries: Sequence[AnswerTrie],
-    image_token: int,
-    features: Sequence[torch.Tensor],
+    model: Any, rows: Sequence[Row], image_token: int, features: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, dict[str, Any]]:
     """Return the embedded columns (B, S, H) and what the text model adds to its first layers."""
-    columns = torch.cat([ids, _nodes(tries, [t.tokens for t in tries], fill=0)], dim=1)
+    columns = _padded([row.tokens() for row in rows], fill=0)
     embedded: torch.Tensor = model.get_input_embeddings()(columns.to(model.device))
-    is_image = columns == image_token
-    is_image[:, ids.shape[1] :] = False
+    is_image = _padded([row.shows(image_token) for row in rows], fill=0)
     images = torch.cat(list(features)).to(embedded)
     if len(images) != int(is_image.sum()):
         raise ReaderError(f"{int(is_image.sum())} image tokens but {len(images)} vision features")
@@ -75,65 +71,54 @@ def _embed(
     return embedded, {"visual_pos_masks": is_image, "deepstack_visual_embeds": inner}
 
 
-def _attention(
-    model: Any, mask: torch.Tensor, tries: Sequence[AnswerTrie], dtype: torch.dtype
-) -> torch.Tensor | None:
-    """Additive mask (B, 1, S, S); None, which is causal, where no trie has nodes.
+def _attention(model: Any, rows: Sequence[Row], dtype: torch.dtype) -> torch.Tensor | None:
+    """Additive mask (B, 1, S, S); None, which is causal, where all see all that is before them.
 
-    Under a causal mask padding on the right is never seen by a token of the prompt.
+    Under a causal mask padding on the right is never seen by a token of a row.
     """
-    width = max(trie.nodes for trie in tries)
-    if width == 0:
+    until = [row.seen_until() for row in rows]
+    if all(bool((ends == len(ends)).all()) for ends in until):
         return None
-    if model.config.get_text_config()._attn_implementation == "flash_attention_2":
+    if not takes_masks(model):
         raise ReaderError(
             "flash attention cannot score answers of several tokens, which need a mask of their "
             "own; set backbone.attention to 'auto' or 'sdpa'"
         )
-    batch, length = mask.shape
-    total = length + width
-    seen = torch.zeros(batch, total, total, dtype=torch.bool)
-    seen[:, :length, :length] = torch.ones(length, length, dtype=torch.bool).tril()
-    seen[:, length:, :length] = mask.bool()[:, None, :]
-    # Unused columns see themselves: a row without any key would give NaN.
-    seen[:, length:, length:] = torch.eye(width, dtype=torch.bool)
-    for row, trie in enumerate(tries):
-        span = slice(length, length + trie.nodes)
-        seen[row, span, span] = torch.from_numpy(trie.visible)
-    additive = torch.zeros(batch, 1, total, total, dtype=dtype, device=model.device)
-    return additive.masked_fill_(~seen[:, None].to(model.device), torch.finfo(dtype).min)
+    # Padding is seen by padding: a column that sees nothing would give NaN.
+    longest = max(map(len, until))
+    seen_until = _padded(until, fill=longest).to(model.device)
+    place = torch.arange(longest, device=model.device)
+    seen = (place[:, None] >= place) & (place[:, None] < seen_until[:, None, :])
+    additive = torch.zeros(seen.shape, dtype=dtype, device=model.device)
+    return additive.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
 
 
-def _positions(
-    model: Any,
-    packer: PromptPacker,
-    prompts: Sequence[PackedPrompt],
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    tries: Sequence[AnswerTrie],
-) -> torch.Tensor:
+def _positions(model: Any, packer: PromptPacker, rows: Sequence[Row]) -> torch.Tensor:
     """Rotary positions (R, B, S), or (B, S) for models with plain ones."""
     # Positions depend on where the images are and how large, which few of a batch differ in.
     layouts: dict[tuple[bytes, bytes], int] = {}
-    first: list[int] = []
-    place_of = []
-    for row, prompt in enumerate(prompts):
-        sizes = packer.geometry(prompt.images).numpy().tobytes()
-        layout = ((prompt.ids == packer.image_token).tobytes(), sizes)
-        if layout not in layouts:
-            layouts[layout] = len(first)
-            first.append(row)
-        place_of.append(layouts[layout])
-    geometry = packer.geometry([address for row in first for address in prompts[row].images])
-    of_layout = packer.family.positions(
-        model.model, ids[first], mask[first], geometry, packer.image_token
-    )
-    of_prompt = of_layout[:, place_of]
-    after = of_prompt.masked_fill(mask[None] == 0, -1).amax(dim=(0, 2)) + 1
-    of_nodes = after[:, None] + _nodes(tries, [t.depths - 1 for t in tries], fill=0)
-    rows = len(of_prompt)
-    positions = torch.cat([of_prompt, of_nodes.expand(rows, *of_nodes.shape)], dim=2)
-    return positions[0] if rows == 1 else positions
+    first: list[PackedPrompt] = []
+    layouts_of = []
+    for row in rows:
+        places = []
+        for prompt in row.prompts:
+            sizes = packer.geometry(prompt.images).numpy().tobytes()
+            layout = ((prompt.ids == packer.image_token).tobytes(), sizes)
+            if layout not in layouts:
+                layouts[layout] = len(first)
+                first.append(prompt)
+            places.append(layouts[layout])
+        layouts_of.append(places)
+    geometry = packer.geometry([address for prompt in first for address in prompt.images])
+    ids, mask = pad_ids([p.ids for p in first], packer.tokenizer.pad_token_id, left=False)
+    found = packer.family.positions(model.model, ids, mask, geometry, packer.image_token).numpy()
+    known = [found[:, place, : len(prompt.ids)] for place, prompt in enumerate(first)]
+    joined = [
+        row.positions([known[place] for place in places])
+        for row, places in zip(rows, layouts_of, strict=True)
+    ]
+    positions = _padded(joined, fill=0)
+    return positions[0] if len(positions) == 1 else positions
 
 
 def check_context(model: Any, prompts: Sequence[int], answers: Sequence[int], what: str) -> None:
@@ -156,31 +141,32 @@ def sliding_window(model: Any) -> int | None:
     return window if "sliding_attention" in kinds else None
 
 
-def _check_window(model: Any, length: int) -> None:
+def _check_lengths(model: Any, rows: Sequence[Row]) -> None:
+    """Check each prompt with its longest answer, whatever stands beside it in its row."""
+    prompts = [len(prompt.ids) for row in rows for prompt in row.prompts]
+    nodes = [int(trie.depths.max(initial=0)) for row in rows for trie in row.tries]
     window = sliding_window(model)
-    if window is not None and length > window:
+    longest = max(map(sum, zip(prompts, nodes, strict=True)))
+    if window is not None and longest > window:
         raise ReaderError(
-            f"a prompt with its answers has {length} tokens, more than the sliding window of the "
+            f"a prompt with its answers has {longest} tokens, more than the sliding window of the "
             f"model ({window}); lower prompt.max_side or prompt.max_text_chars"
         )
+    check_context(model, prompts, [depth + 1 for depth in nodes], "longest answer")
 
 
-def _read_off(
-    model: Any,
-    hidden: torch.Tensor,
-    lengths: np.ndarray,
-    tries: Sequence[AnswerTrie],
-    nodes_from: int,
-) -> list[np.ndarray]:
+def _read_off(model: Any, hidden: torch.Tensor, rows: Sequence[Row]) -> list[np.ndarray]:
     """Apply the head where an answer goes on and sum the log-probabilities of its tokens."""
+    tries = [trie for row in rows for trie in row.tries]
     first = np.cumsum([0, *(trie.nodes + 1 for trie in tries)])
     sizes = np.cumsum([0, *(trie.size for trie in tries)])
-    rows = np.repeat(np.arange(len(tries)), np.diff(first))
-    columns = np.arange(first[-1]) - first[rows] + nodes_from - 1
-    columns[first[:-1]] = lengths - 1
+    last = np.concatenate([row.last for row in rows])
+    of_rows = np.repeat(np.arange(len(rows)), [len(row.tries) for row in rows])
+    counts = np.diff(first)
+    columns = np.arange(first[-1]) + np.repeat(last - first[:-1], counts)
     places = np.concatenate([t.edge_places + start for t, start in zip(tries, first, strict=False)])
     tokens = np.concatenate([trie.edge_tokens for trie in tries])
-    said = _log_probabilities(model, hidden[rows, columns], places, tokens)
+    said = _log_probabilities(model, hidden[np.repeat(of_rows, counts), columns], places, tokens)
     owners = [t.edge_answers + start for t, start in zip(tries, sizes, strict=False)]
     sums = np.zeros(sizes[-1])
     np.add.at(sums, np.concatenate(owners), said)

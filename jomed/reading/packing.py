@@ -45,10 +45,15 @@ class ImageSnippet:
 
 @dataclass(frozen=True, slots=True)
 class PackedPrompt:
-    """A prompt as token ids (L,), with the addresses of its images in the order of their tokens."""
+    """A prompt as token ids (L,), with the addresses of its images in the order of their tokens.
+
+    The first ``lead`` tokens, up to the query image, are the same for every query beside the same
+    record; 0 in closed book.
+    """
 
     ids: np.ndarray
     images: tuple[str, ...]
+    lead: int
 
 
 class PromptPacker:
@@ -114,7 +119,9 @@ class PromptPacker:
             parts = [of_chunk[texts[0]]]
             for address, text in zip(prompt.images, texts[1:], strict=True):
                 parts += [self.snippet(address).ids, of_chunk[text]]
-            packed.append(PackedPrompt(np.concatenate(parts), prompt.images))
+            closed = prompt.record_image is None and prompt.record_text is None
+            lead = 0 if closed else sum(map(len, parts[:-2]))
+            packed.append(PackedPrompt(np.concatenate(parts), prompt.images, lead))
         if prompts and not self._checked:
             self._check(prompts[0], packed[0])
         return packed

@@ -12,34 +12,17 @@ from jomed.reading.adapters import with_adapter
 from jomed.reading.answers import AnswerSet
 from jomed.reading.caches import TensorCache
 from jomed.reading.families import FAMILIES
-from jomed.reading.forward import check_context, score_batch
+from jomed.reading.forward import check_context, score_batch, takes_masks
 from jomed.reading.loading import load_base, reader_key
 from jomed.reading.packing import PackedPrompt, PromptPacker, model_inputs
 from jomed.reading.prompts import Prompt
+from jomed.reading.rows import make_rows, plan_batches
 from jomed.reading.tries import AnswerTrie, build_trie, scored_tokens
 
 FEATURE_CACHE_BYTES = 2 * 1024**3
 PROMPTS_AT_ONCE = 1024
-"""Prompts that are packed together and sorted by length before they are cut into batches."""
-
-
-def plan_batches(lengths: Sequence[int], extras: Sequence[int], budget: int) -> list[list[int]]:
-    """Return batches of indices, longest first, of at most ``budget`` padded tokens each.
-
-    A batch of n pads to n x (longest length + largest extra) tokens. An item that is larger
-    than the budget makes a batch of its own.
-    """
-    order = sorted(range(len(lengths)), key=lambda i: (-(lengths[i] + extras[i]), i))
-    batches: list[list[int]] = []
-    longest = widest = 0
-    for index in order:
-        length, extra = max(longest, lengths[index]), max(widest, extras[index])
-        if not batches or (len(batches[-1]) + 1) * (length + extra) > budget:
-            batches.append([])
-            length, extra = lengths[index], extras[index]
-        batches[-1].append(index)
-        longest, widest = length, extra
-    return batches
+"""Prompts that are packed together; those beside one record share its tokens, and the rows that
+they make are sorted by length before they are cut into batches."""
 
 
 class Reader:
@@ -98,19 +81,20 @@ class Reader:
     def score_batches(
         self, prompts: Sequence[Prompt], answer_sets: Sequence[AnswerSet]
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
-        """Yield batch by batch (indices of the prompts, their scores), each with its own set."""
+        """Yield batch by batch (indices of the prompts, their scores), each with its own set.
+
+        Among PROMPTS_AT_ONCE prompts, the tokens of a record are read once for many that show it.
+        """
+        share = takes_masks(self.model)
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             packed = self.packer.pack(prompts[start : start + PROMPTS_AT_ONCE])
             tries = [self._trie(answers) for answers in answer_sets[start:][: len(packed)]]
-            lengths = [len(prompt.ids) for prompt in packed]
-            extras = [trie.nodes for trie in tries]
-            for batch in plan_batches(lengths, extras, self.token_budget):
-                chosen = [packed[i] for i in batch]
-                images = self._image_features(chosen)
-                values = score_batch(
-                    self.model, self.packer, chosen, [tries[i] for i in batch], images
-                )
-                yield [start + i for i in batch], values
+            rows = make_rows(packed, tries, self.token_budget, share)
+            for batch in plan_batches([row.length for row in rows], self.token_budget):
+                chosen = [rows[i] for i in batch]
+                features = self._features_of([image for row in chosen for image in row.images])
+                values = score_batch(self.model, self.packer, chosen, features)
+                yield [start + place for row in chosen for place in row.places], values
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
         """Return greedy answers up to the end of the turn, stripped."""
@@ -126,9 +110,8 @@ class Reader:
         """Yield batch by batch (indices of the prompts, their greedy answers)."""
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             packed = self.packer.pack(prompts[start : start + PROMPTS_AT_ONCE])
-            lengths = [len(prompt.ids) for prompt in packed]
-            extras = [max_new_tokens] * len(packed)
-            for batch in plan_batches(lengths, extras, self.token_budget):
+            lengths = [len(prompt.ids) + max_new_tokens for prompt in packed]
+            for batch in plan_batches(lengths, self.token_budget):
                 said = self._generate_batch([packed[i] for i in batch], max_new_tokens)
                 yield [start + i for i in batch], said
 
@@ -154,9 +137,8 @@ class Reader:
         return self._tries[answers.key]
 
     @torch.inference_mode()
-    def _image_features(self, packed: Sequence[PackedPrompt]) -> list[torch.Tensor]:
-        """Return what the vision tower says of all images of the prompts, in their order."""
-        addresses = [address for prompt in packed for address in prompt.images]
+    def _features_of(self, addresses: Sequence[str]) -> list[torch.Tensor]:
+        """Return what the vision tower says of images, in their order."""
         found: dict[str, torch.Tensor] = {}
         absent: list[str] = []
         for address in dict.fromkeys(addresses):

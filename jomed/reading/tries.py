@@ -37,14 +37,14 @@ def scored_tokens(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
 class AnswerTrie:
     """Distinct proper prefixes of the answers (the nodes) and the tokens read off after each.
 
-    ``tokens`` (T,), ``depths`` (T,) from 1, ``visible`` (T, T): what a node attends to, which is
-    itself and its ancestors. Edge e says: token ``edge_tokens[e]`` after ``edge_places[e]`` (0 =
-    the prompt's last token, i + 1 = node i) belongs to answer ``edge_answers[e]``.
+    ``tokens`` (T,), ``depths`` (T,) from 1; a node's descendants follow it, up to ``ends`` (T,).
+    Edge e says: token ``edge_tokens[e]`` after ``edge_places[e]`` (0 = the prompt's last token,
+    i + 1 = node i) belongs to answer ``edge_answers[e]``.
     """
 
     tokens: np.ndarray
     depths: np.ndarray
-    visible: np.ndarray
+    ends: np.ndarray
     edge_places: np.ndarray
     edge_tokens: np.ndarray
     edge_answers: np.ndarray
@@ -58,28 +58,25 @@ class AnswerTrie:
 
 def build_trie(answers: Sequence[Sequence[int]]) -> AnswerTrie:
     """Return the trie of answers given as token ids; an answer's last token needs no node."""
-    places: dict[tuple[int, ...], int] = {(): 0}
-    paths: list[list[int]] = []
-    edges: list[tuple[int, int, int]] = []
-    for number, ids in enumerate(answers):
-        path: list[int] = []
-        for depth, token in enumerate(ids):
-            prefix = tuple(ids[:depth])
-            if prefix not in places:
-                places[prefix] = len(places)
-                paths.append([*path, places[prefix] - 1])
-            if depth:
-                path.append(places[prefix] - 1)
-            edges.append((places[prefix], token, number))
-    visible = np.zeros((len(paths), len(paths)), bool)
-    for node, path in enumerate(paths):
-        visible[node, path] = True
-    prefixes = list(places)[1:]
+    # Sorted, a prefix stands before its continuations and these stand together.
+    prefixes = sorted({tuple(ids[:depth]) for ids in answers for depth in range(len(ids))})
+    places = {prefix: place for place, prefix in enumerate(prefixes)}
+    edges = [
+        (places[tuple(ids[:depth])], token, number)
+        for number, ids in enumerate(answers)
+        for depth, token in enumerate(ids)
+    ]
     columns = np.array(edges, np.int64).reshape(-1, 3).T
+    nodes = prefixes[1:]
+    depths = [len(prefix) for prefix in nodes]
+    ends = [
+        next((i for i in range(place + 1, len(nodes)) if depths[i] <= depth), len(nodes))
+        for place, depth in enumerate(depths)
+    ]
     return AnswerTrie(
-        tokens=np.array([prefix[-1] for prefix in prefixes], np.int64),
-        depths=np.array([len(prefix) for prefix in prefixes], np.int64),
-        visible=visible,
+        tokens=np.array([prefix[-1] for prefix in nodes], np.int64),
+        depths=np.array(depths, np.int64),
+        ends=np.array(ends, np.int64),
         edge_places=columns[0],
         edge_tokens=columns[1],
         edge_answers=columns[2],

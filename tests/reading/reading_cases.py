@@ -3,14 +3,26 @@
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
+import torch
 
 from jomed.config import RunConfig, load_config
-from jomed.reading.prompts import Prompt
+from jomed.data.images import open_image
+from jomed.reading.answers import AnswerSet
+from jomed.reading.image_limits import limit_side
+from jomed.reading.prompts import Prompt, prompt_messages
+from jomed.reading.reader import Reader
 from jomed.records import Record, Sample
 
-SIZES = {"a.png": (28, 28), "b.png": (56, 42), "c.png": (90, 40), "d.png": (20, 70)}
+SIZES = {
+    "a.png": (28, 28),
+    "b.png": (56, 42),
+    "c.png": (90, 40),
+    "d.png": (20, 70),
+    "like_a.png": (28, 28),  # other pixels, the same tokens
+}
 PROMPTS = (
     Prompt("a.png", "hello world", "b.png", "what is it?"),
     Prompt("c.png", "hi", "d.png", "is it?"),
@@ -18,6 +30,8 @@ PROMPTS = (
     Prompt("d.png", None, "a.png", "x"),
     Prompt(None, "a text only", "b.png", "x"),
 )
+ONE_TOKEN = AnswerSet(("0", "1", "2"))
+SEVERAL = AnswerSet(("yes", "no", "yes it is", "3, 7", "3", ""))
 
 
 def make_config(
@@ -32,6 +46,25 @@ def make_config(
         backbone="tiny_pixtral" if family == "pixtral" else "tiny_qwen2vl",
         overrides={**small, "backbone.family": family, "backbone.token_budget": 700, **dotted},
     )
+
+
+@torch.inference_mode()
+def naive_score(reader: Reader, prompt: Prompt, answer: str, root: Path, end: bool) -> float:
+    """Return the teacher-forced log-probability of one answer from one full forward pass."""
+    processor, model = reader.packer.processor, reader.model
+    text = processor.apply_chat_template(
+        prompt_messages(prompt), tokenize=False, add_generation_prompt=True
+    )
+    said = answer + (processor.tokenizer.eos_token if end else "")
+    images = [limit_side(open_image(address, root), 64) for address in prompt.images]
+    inputs = processor(
+        text=[text + said], images=images, add_special_tokens=False, return_tensors="pt"
+    )
+    logp = model(**inputs).logits[0].log_softmax(-1)
+    ids = inputs["input_ids"][0]
+    count = len(processor.tokenizer(said, add_special_tokens=False)["input_ids"])
+    places = range(len(ids) - count, len(ids))
+    return float(sum(logp[place - 1, ids[place]] for place in places))
 
 
 def sample_frame(*rows: dict[str, str]) -> pd.DataFrame:

@@ -8,40 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reading_cases import PROMPTS, make_config
+from reading_cases import ONE_TOKEN, PROMPTS, SEVERAL, make_config, naive_score
 from safetensors.torch import save_file
 
-from jomed.data.images import open_image
 from jomed.reading import forward
 from jomed.reading.answers import AnswerSet
 from jomed.reading.caches import TensorCache
-from jomed.reading.image_limits import limit_side
 from jomed.reading.loading import align, reader_key
 from jomed.reading.packing import ReaderError, model_inputs
-from jomed.reading.prompts import Prompt, prompt_messages
-from jomed.reading.reader import Reader, plan_batches
-
-ONE_TOKEN = AnswerSet(("0", "1", "2"))
-SEVERAL = AnswerSet(("yes", "no", "yes it is", "3, 7", "3", ""))
-
-
-@torch.inference_mode()
-def naive_score(reader: Reader, prompt: Prompt, answer: str, root: Path, end: bool) -> float:
-    """Return the teacher-forced log-probability of one answer from one full forward pass."""
-    processor, model = reader.packer.processor, reader.model
-    text = processor.apply_chat_template(
-        prompt_messages(prompt), tokenize=False, add_generation_prompt=True
-    )
-    said = answer + (processor.tokenizer.eos_token if end else "")
-    images = [limit_side(open_image(address, root), 64) for address in prompt.images]
-    inputs = processor(
-        text=[text + said], images=images, add_special_tokens=False, return_tensors="pt"
-    )
-    logp = model(**inputs).logits[0].log_softmax(-1)
-    ids = inputs["input_ids"][0]
-    count = len(processor.tokenizer(said, add_special_tokens=False)["input_ids"])
-    places = range(len(ids) - count, len(ids))
-    return float(sum(logp[place - 1, ids[place]] for place in places))
+from jomed.reading.prompts import Prompt
+from jomed.reading.reader import Reader
+from jomed.reading.rows import plan_batches
 
 
 @pytest.mark.parametrize(("answers", "end"), [(ONE_TOKEN, False), (SEVERAL, True)])
@@ -160,19 +137,19 @@ def test_images_of_several_sizes_share_a_call(
 
 
 @pytest.mark.parametrize(
-    ("lengths", "extras", "budget", "expected"),
+    ("lengths", "budget", "expected"),
     [
-        ([5, 9, 7], [0, 0, 0], 18, [[1, 2], [0]]),
-        ([5, 5], [0, 5], 20, [[1, 0]]),
-        ([5, 5], [0, 5], 19, [[1], [0]]),
-        ([50, 3], [0, 0], 10, [[0], [1]]),
-        ([], [], 10, []),
+        ([5, 9, 7], 18, [[1, 2], [0]]),
+        ([5, 10], 20, [[1, 0]]),
+        ([5, 10], 19, [[1], [0]]),
+        ([50, 3], 10, [[0], [1]]),
+        ([], 10, []),
     ],
 )
 def test_batches_are_sorted_by_length_and_keep_to_the_budget(
-    lengths: list[int], extras: list[int], budget: int, expected: list[list[int]]
+    lengths: list[int], budget: int, expected: list[list[int]]
 ) -> None:
-    assert plan_batches(lengths, extras, budget) == expected
+    assert plan_batches(lengths, budget) == expected
 
 
 def test_the_key_names_all_that_decides_a_score(

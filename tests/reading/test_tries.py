@@ -9,7 +9,7 @@ def test_a_trie_shares_prefixes_and_needs_no_node_for_last_tokens() -> None:
     trie = build_trie([[5, 9], [5, 6, 9], [7, 9], [9]])
     assert trie.tokens.tolist() == [5, 6, 7]
     assert trie.depths.tolist() == [1, 2, 1]
-    assert trie.visible.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert trie.ends.tolist() == [2, 2, 3]
     edges = zip(trie.edge_answers, trie.edge_places, trie.edge_tokens, strict=True)
     assert sorted(map(tuple, edges)) == [
         (0, 0, 5), (0, 1, 9), (1, 0, 5), (1, 1, 6), (1, 2, 9), (2, 0, 7), (2, 3, 9), (3, 0, 9),
