@@ -88,9 +88,10 @@ def _attention(model: Any, rows: Sequence[Row], dtype: torch.dtype) -> torch.Ten
     longest = max(map(len, until))
     seen_until = _padded(until, fill=longest).to(model.device)
     place = torch.arange(longest, device=model.device)
-    seen = (place[:, None] >= place) & (place[:, None] < seen_until[:, None, :])
-    additive = torch.zeros(seen.shape, dtype=dtype, device=model.device)
-    return additive.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
+    unseen = place[:, None] >= seen_until[:, None, :]
+    unseen |= place[:, None] < place
+    additive = torch.zeros(unseen.shape, dtype=dtype, device=model.device)
+    return additive.masked_fill_(unseen, torch.finfo(dtype).min)[:, None]
 
 
 def _positions(model: Any, packer: PromptPacker, rows: Sequence[Row]) -> torch.Tensor:

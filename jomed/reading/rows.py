@@ -6,6 +6,8 @@ beside a record, and none of them sees a query.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 
@@ -20,7 +22,7 @@ shared, a row then holds 10 prompts and saves 90 % of what sharing can save at m
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
     """Prompts that begin alike: the beginning, then a branch for each, in S columns.
 
@@ -40,18 +42,18 @@ class Row:
     @property
     def length(self) -> int:
         """Number of columns (S)."""
-        return int(self.ends[-1])
+        return self.ends[-1]
 
-    @property
-    def ends(self) -> np.ndarray:
-        """The column behind each branch (M,)."""
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """The column behind each branch."""
         sizes = [_size(p, t) - p.lead for p, t in zip(self.prompts, self.tries, strict=True)]
-        return self.lead + np.cumsum(sizes)
+        return tuple(accumulate(sizes, initial=self.lead))[1:]
 
     @property
-    def last(self) -> np.ndarray:
-        """Column of each prompt's last token (M,); the nodes of its trie follow it."""
-        return self.ends - [trie.nodes + 1 for trie in self.tries]
+    def last(self) -> list[int]:
+        """Column of each prompt's last token; the nodes of its trie follow it."""
+        return [end - t.nodes - 1 for end, t in zip(self.ends, self.tries, strict=True)]
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -72,10 +74,9 @@ class Row:
         """Return where each token stops to be seen, int (S,): it is seen by column i >= its own
         if i is less than this. For a prompt's own tokens that is the end of their branch.
         """
-        ends = self.ends.tolist()
-        pairs = list(zip(self.tries, ends, strict=True))
-        own = [np.full(len(p.ids), end) for p, end in zip(self.prompts, ends, strict=True)]
-        own[0][: self.lead] = ends[-1]
+        pairs = list(zip(self.tries, self.ends, strict=True))
+        own = [np.full(len(p.ids), end) for p, end in zip(self.prompts, self.ends, strict=True)]
+        own[0][: self.lead] = self.length
         return self._joined(own, [end - trie.nodes + trie.ends for trie, end in pairs])
 
     def positions(self, of_prompts: Sequence[np.ndarray]) -> np.ndarray:

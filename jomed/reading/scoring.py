@@ -117,9 +117,9 @@ def _through(
 ) -> list[Value]:
     """Compute what is missing, write it block by block behind a progress bar, return all keys.
 
-    A block is what the reader sorts and cuts into batches. The last bit of a value depends on its
-    batch, so a block is written as a whole or not at all: what is missing after a kill is then
-    cut into the same batches as without one.
+    Within a block the reader puts prompts into rows and these into batches. The last bit of a value
+    depends on both, so a block is written as a whole or not at all: what is missing after a kill
+    is then cut as without one.
     """
 
     def blocks() -> Iterator[PairKey]:

@@ -38,7 +38,7 @@ SHARED = (
     Prompt("a.png", "hello world", "like_a.png", "what?"),
     Prompt("d.png", None, "c.png", "where?"),
 )
-"""Records by the number of their queries: 4, 2, 2, 2, and 1, 1; two closed-book prompts."""
+"""Records with 4, 2, 2, 2, 1 and 1 queries, and two closed-book prompts, in no order."""
 SETS = (ONE_TOKEN, SEVERAL, AnswerSet(("left lung", "right lung", "left")))
 
 
@@ -56,7 +56,7 @@ def row() -> Row:
 def test_the_columns_of_a_row() -> None:
     one = row()
     assert one.images == ("r", "q1", "q2")
-    assert (one.lead, one.length, one.ends.tolist(), one.last.tolist()) == (2, 10, [7, 10], [3, 9])
+    assert (one.lead, one.length, one.ends, one.last) == (2, 10, (7, 10), [3, 9])
     assert one.tokens().tolist() == [1, IMAGE, IMAGE, 3, 5, 6, 7, IMAGE, 4, 5]
     assert np.flatnonzero(one.shows(IMAGE)).tolist() == [1, 2, 7]
     assert np.flatnonzero(one.shows(5)).tolist() == [9]
@@ -183,8 +183,7 @@ def test_flash_attention_gets_rows_of_one_prompt_and_no_mask(
     reader = load_reader("qwen2_vl")
     expected = reader.score(SHARED, ONE_TOKEN)
     columns, masks = watched(reader, monkeypatch)
-    text = reader.model.config.text_config
-    core = reader.model.model.language_model
+    text, core = reader.model.config.text_config, reader.model.model.language_model
     run = core.forward
 
     def causal(**named: Any) -> Any:
@@ -220,7 +219,7 @@ def test_limits_hold_for_a_prompt_and_not_for_its_row(
 
 
 def test_the_mask_of_a_row_by_hand(reader: Reader) -> None:
-    """What each column of the row above sees, besides padding: read off its picture."""
+    """What each column of the row above sees; beside it a row that is padded."""
     short = Row((0,), (prompt(1, IMAGE, lead=0, images=("q",)),), (ONE,))
     mask = forward._attention(reader.model, [row(), short], torch.float32)
     assert mask is not None
