@@ -103,7 +103,7 @@ def _to_8_bits(pixels: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
         pixels = apply_modality_lut(pixels, dataset)
         if dataset.get("VOILUTSequence") or _has_window(dataset):
             pixels = apply_voi_lut(pixels, dataset, index=0)
-        return to_uint8(pixels, inverted=kind == "MONOCHROME1")
+        return to_uint8(pixels, inverted=kind == "MONOCHROME1", overwrite=True)
     return pixels if pixels.dtype == np.uint8 else to_uint8(pixels)
 
 

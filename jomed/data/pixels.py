@@ -22,9 +22,13 @@ def check_bytes(count: int) -> None:
         raise ValueError(f"{count} bytes are declared, more than {MAX_BYTES}")
 
 
-def to_uint8(pixels: np.ndarray, inverted: bool = False) -> np.ndarray:
-    """Scale the range of the finite values to 0..255, or to 255..0; a constant becomes black."""
-    values = np.array(pixels, dtype=np.float64)
+def to_uint8(pixels: np.ndarray, inverted: bool = False, overwrite: bool = False) -> np.ndarray:
+    """Scale the range of the finite values to 0..255, or to 255..0; a constant becomes black.
+
+    `overwrite` allows `pixels`, where they are float64, to be used as scratch memory.
+    """
+    copy = None if overwrite and pixels.flags.writeable else True
+    values = np.array(pixels, dtype=np.float64, copy=copy)
     low, high = values.min(), values.max()
     if not np.isfinite(high - low):
         finite = np.isfinite(values)

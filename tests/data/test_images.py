@@ -15,6 +15,7 @@ from tiny_sets import jpeg, picture, save_jpeg, save_parquet, truncate
 
 from jomed.data import images
 from jomed.data.images import ImageError, open_image, to_rgb
+from jomed.data.pixels import to_uint8
 
 RAMP = np.tile(np.arange(0, 4096, 16, dtype=np.uint16), (4, 1))  # 256 steps of 12 bits
 
@@ -302,3 +303,16 @@ def test_dicom_that_cannot_be_decoded_says_why(tmp_path: Path) -> None:
     truncate(path)
     with pytest.raises(ImageError, match=r"x\.dicom"):
         open_image("x.dicom", tmp_path)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("writeable", [False, True])
+def test_pixels_are_scaled_the_same_with_and_without_a_copy(
+    overwrite: bool, writeable: bool
+) -> None:
+    deep = np.linspace(-5, 20, 12).reshape(3, 4)
+    kept = deep.copy()
+    deep.flags.writeable = writeable
+    expected = np.rint((kept + 5) / 25 * 255).astype(np.uint8)
+    assert np.array_equal(to_uint8(deep, overwrite=overwrite), expected)
+    assert np.array_equal(deep, kept) is not (overwrite and writeable)
