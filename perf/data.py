@@ -22,7 +22,7 @@ import typer
 from synthetic_trees import mimic_tree, pictures, pmc_tree, radiographs, reports
 
 ROWS = {"pmc_oa": 1_650_000, "mimic_cxr": 377_110}
-ROUNDS = 5
+ROUNDS = 15
 _MEGABYTE = 2**20
 
 
